@@ -1,0 +1,108 @@
+"""The machine under the course: device, threads, seed, precision, scale, progress, and numbers that depend on it."""
+
+import contextlib
+import math
+import os
+import random
+import sys
+from collections.abc import Iterable
+
+# Waiting threads that spin instead of sleeping make two threads five times slower as soon as anything else runs.
+# OpenMP reads this once, when torch is first imported.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+import numpy as np
+import torch
+import tqdm as tqdm_package
+
+from course_lib.errors import InputError
+
+THREADS = 2
+
+
+def pin_threads(count: int = THREADS) -> None:
+    """Fixes the number of CPU threads: sums are formed in another order with another count, and differ in the last bit."""
+    torch.set_num_threads(count)
+
+
+def device() -> torch.device:
+    """Where models run: the GPU if there is one, else the CPU. `$COURSE_DEVICE` overrides it."""
+    if name := os.environ.get("COURSE_DEVICE"):
+        return torch.device(name)
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def scale() -> str:
+    """How large the notebooks run: "small" (two CPU cores) or "full" (a GPU). `$COURSE_SCALE` overrides it.
+
+    Raises:
+        InputError: `$COURSE_SCALE` is neither.
+    """
+    asked = os.environ.get("COURSE_SCALE") or ("full" if torch.cuda.is_available() else "small")
+    if asked not in ("small", "full"):
+        raise InputError(f"COURSE_SCALE is {asked!r}; it can be 'small' or 'full'")
+    return asked
+
+
+def seed_everything(seed: int) -> None:
+    """Seeds Python, NumPy and PyTorch, and pins the thread count: same seed, same machine, same numbers."""
+    pin_threads()
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
+
+
+def autocast(where: torch.device | None = None) -> contextlib.AbstractContextManager:
+    """Mixed precision where the device has it, nothing elsewhere.
+
+    bfloat16 on a GPU that computes in it, float16 on an older one. On a CPU always float32: one without bfloat16
+    instructions emulates them, and is 10 to 27 times slower for it.
+    """
+    where = where or device()
+    if where.type != "cuda":
+        return contextlib.nullcontext()
+    return torch.autocast("cuda", torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16)
+
+
+def in_notebook() -> bool:
+    """Whether a Jupyter kernel is running this."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython else None
+    return shell is not None and hasattr(shell, "kernel")
+
+
+class _NotebookProgress(tqdm_package.tqdm):
+    """tqdm's own bar, shown as HTML that updates in place: no widget to install, and a stored notebook still shows it."""
+
+    def __init__(self, *args, **kwargs):
+        self._handle = None
+        super().__init__(*args, **kwargs | {"gui": True})
+        self.disable = False
+        self.refresh()
+
+    def display(self, msg=None, pos=None):
+        from IPython.display import display
+
+        html = {"text/html": f"<pre>{msg or tqdm_package.tqdm.format_meter(**self.format_dict | {'ncols': 100})}</pre>"}
+        if self._handle is None:
+            self._handle = display(html, raw=True, display_id=True)
+        else:
+            self._handle.update(html, raw=True)
+
+    def clear(self, *_, **__):
+        pass
+
+
+def progress(iterable: Iterable | None = None, description: str = "", total: int | None = None) -> tqdm_package.tqdm:
+    """A progress bar (tqdm) that suits where it is: HTML in a notebook, one line on stderr in a terminal."""
+    bar = _NotebookProgress if in_notebook() else tqdm_package.tqdm
+    return bar(iterable, desc=description, total=total, mininterval=0.5)
+
+
+def measured(value: float, digits: int = 3) -> str:
+    """A number that depends on the machine, marked so: "≈ 0.928".
+
+    Every number in a notebook that another machine may give differently is printed through this, and the tests mask what
+    follows the sign; every other number is compared exactly.
+    """
+    return "≈ nan" if math.isnan(value) else f"≈ {value:.{digits}f}"
