@@ -1,0 +1,86 @@
+"""Multi-head attention."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from course_lib.errors import InputError
+
+
+class MultiHeadAttention(nn.Module):
+    """Self-attention: every position asks every position it may see, several times in parallel.
+
+    One product makes queries, keys and values together: three of a third of the size would keep the processor less busy.
+
+    Args:
+        width: D, the size of a hidden state.
+        heads: number of heads; each has D / heads dimensions.
+        dropout: share of attention weights dropped in training.
+
+    Source: Vaswani et al., Attention Is All You Need, section 3.2.
+    """
+
+    def forward(self, hidden_states: Tensor, attention_mask: Tensor | None = None, is_causal: bool = False) -> Tensor:
+        """Mixes the positions of a sequence.
+
+        Args:
+            hidden_states: (B, T, D).
+            attention_mask: None, or boolean (B, 1, T, T), true where a query (row) may look at a key (column).
+            is_causal: each position sees itself and those before it; with no `attention_mask`.
+
+        Returns:
+            (B, T, D).
+        """
+        query, key, value = self.project(hidden_states)
+        mixed = F.scaled_dot_product_attention(
+            query, key, value, attention_mask, self.dropout if self.training else 0.0, is_causal
+        )
+        return self.out(mixed.transpose(1, 2).flatten(2))
+
+    def __init__(self, width: int, heads: int, dropout: float = 0.0):
+        super().__init__()
+        if width % heads:
+            raise InputError(f"a width of {width} does not divide among {heads} heads; choose a multiple of {heads}")
+        self.heads, self.dropout = heads, dropout
+        self.qkv = nn.Linear(width, 3 * width)
+        self.out = nn.Linear(width, width)
+        nn.init.xavier_uniform_(self.qkv.weight)
+        nn.init.zeros_(self.qkv.bias)
+        nn.init.zeros_(self.out.bias)
+
+    def project(self, hidden_states: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values, each (B, heads, T, D / heads), of hidden states (B, T, D)."""
+        batch, length, width = hidden_states.shape
+        qkv = self.qkv(hidden_states).view(batch, length, 3, self.heads, width // self.heads)
+        return qkv.permute(2, 0, 3, 1, 4).unbind(0)
+
+    def weights(self, hidden_states: Tensor, attention_mask: Tensor | None = None, is_causal: bool = False) -> Tensor:
+        """The attention weights (B, heads, T, T) behind `forward`, rows summing to 1: for looking at, not for training."""
+        query, key, _ = self.project(hidden_states)
+        scores = query @ key.transpose(-1, -2) / math.sqrt(query.shape[-1])
+        if is_causal:
+            attention_mask = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).tril()
+        if attention_mask is not None:
+            scores = scores.masked_fill(~attention_mask, float("-inf"))
+        return scores.softmax(-1)
+
+
+def padding_mask(attention_mask: Tensor | None, causal: bool = False) -> Tensor | None:
+    """What `MultiHeadAttention` wants of a tokenizer's mask.
+
+    Args:
+        attention_mask: (B, T), not 0 where there is a token and 0 where there is padding; or None.
+        causal: whether a position is also kept from those after it.
+
+    Returns:
+        boolean (B, 1, T, T); None where nothing is padded, so that the fast path without a mask is taken.
+    """
+    if attention_mask is None or attention_mask.all():
+        return None
+    length = attention_mask.shape[1]
+    allowed = attention_mask.bool()[:, None, None, :].expand(-1, 1, length, -1)
+    if causal:
+        allowed = allowed & torch.ones(length, length, dtype=torch.bool, device=allowed.device).tril()
+    return allowed
