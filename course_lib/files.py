@@ -24,7 +24,7 @@ def data_folder() -> Path:
     for folder in (wheel, clone):
         if folder.is_dir():
             return folder
-    raise FileError("the course's data folder is missing: install the course again, or run from a clone of its repository")
+    raise FileError("the course's data folder is missing: install the course again, or run from a clone")
 
 
 def cache_folder() -> Path:
@@ -135,7 +135,9 @@ def manifest(folder: Path | None = None) -> dict[str, dict]:
     try:
         return json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise FileError("data/manifest.json is missing or damaged: restore it with git checkout data/manifest.json") from error
+        raise FileError(
+            "data/manifest.json is missing or damaged: restore it with git checkout data/manifest.json"
+        ) from error
 
 
 def embedded(name: str) -> Path:

@@ -1,6 +1,7 @@
 """The machine under the course: device, threads, seed, precision, scale, progress, and numbers that depend on it."""
 
 import contextlib
+import html
 import math
 import os
 import random
@@ -21,7 +22,7 @@ THREADS = 2
 
 
 def pin_threads(count: int = THREADS) -> None:
-    """Fixes the number of CPU threads: sums are formed in another order with another count, and differ in the last bit."""
+    """Fixes the number of CPU threads: with another count, sums form in another order and differ in the last bit."""
     torch.set_num_threads(count)
 
 
@@ -72,25 +73,35 @@ def in_notebook() -> bool:
 
 
 class _NotebookProgress(tqdm_package.tqdm):
-    """tqdm's own bar, shown as HTML that updates in place: no widget to install, and a stored notebook still shows it."""
+    """tqdm's own bar as HTML that updates in place: it needs no widget, and a stored notebook still shows it.
+
+    Each output is marked `progress` in its metadata, by which the tests know not to compare how long something took.
+    """
+
+    monitor_interval = 0  # tqdm's watching thread would show the bar in whichever cell runs by then
 
     def __init__(self, *args, **kwargs):
         self._handle = None
-        super().__init__(*args, **kwargs | {"gui": True})
-        self.disable = False
-        self.refresh()
+        super().__init__(*args, **kwargs | {"gui": True})  # "gui" keeps tqdm from writing to stderr
+        self.display()
 
     def display(self, msg=None, pos=None):
         from IPython.display import display
 
-        html = {"text/html": f"<pre>{msg or tqdm_package.tqdm.format_meter(**self.format_dict | {'ncols': 100})}</pre>"}
+        text = msg or self.format_meter(**self.format_dict | {"ncols": 100})
+        shown = {"text/html": f"<pre>{html.escape(text)}</pre>", "text/plain": text}
         if self._handle is None:
-            self._handle = display(html, raw=True, display_id=True)
+            self._handle = display(shown, raw=True, metadata={"progress": True}, display_id=True)
         else:
-            self._handle.update(html, raw=True)
+            self._handle.update(shown, raw=True, metadata={"progress": True})
 
     def clear(self, *_, **__):
         pass
+
+    def close(self):
+        if not self.disable:
+            super().close()
+            self.display()  # where it ended: the last step may have come within the half second after the last update
 
 
 def progress(iterable: Iterable | None = None, description: str = "", total: int | None = None) -> tqdm_package.tqdm:
@@ -102,7 +113,7 @@ def progress(iterable: Iterable | None = None, description: str = "", total: int
 def measured(value: float, digits: int = 3) -> str:
     """A number that depends on the machine, marked so: "≈ 0.928".
 
-    Every number in a notebook that another machine may give differently is printed through this, and the tests mask what
-    follows the sign; every other number is compared exactly.
+    Every number in a notebook that another machine may give differently is printed through this, and the tests mask
+    what follows the sign; every other number is compared exactly.
     """
     return "≈ nan" if math.isnan(value) else f"≈ {value:.{digits}f}"

@@ -1,0 +1,45 @@
+"""A pytest plugin beside nbval: what of a notebook's outputs is compared when it is executed again.
+
+Text is, to the letter, but for what follows "≈" (tests/nbval_sanitize.cfg). Pictures are not, for a library's next
+version draws them a little differently, and progress bars are not, for they show how long something took.
+"""
+
+import pytest
+
+PICTURES = ("image/png", "image/jpeg", "image/svg+xml", "application/pdf")
+
+
+def is_progress(output) -> bool:
+    """Whether an output is a progress bar: `course_lib.runtime.progress` marks those it shows."""
+    return bool(output.get("metadata", {}).get("progress"))
+
+
+def _shown_as_picture(output) -> bool:
+    return any(kind in output.get("data", {}) for kind in PICTURES)
+
+
+def _compared(outputs) -> list:
+    """The outputs that are compared: no progress bars, and of a picture only that there is one."""
+    kept = []
+    for output in outputs:
+        if is_progress(output):
+            continue
+        if _shown_as_picture(output):
+            output = type(output)(output_type=output["output_type"], data={"text/plain": "a picture"})
+        kept.append(output)
+    return kept
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Puts the choice above in front of nbval's comparison, which has no setting for it."""
+    if not config.getoption("nbval", False):
+        return
+    from nbval.plugin import IPyNbCell
+
+    compare = IPyNbCell.compare_outputs
+
+    def compare_outputs(self, test, ref, skip_compare=None):
+        return compare(self, _compared(test), _compared(ref), skip_compare)
+
+    IPyNbCell.compare_outputs = compare_outputs
