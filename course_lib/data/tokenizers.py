@@ -1,7 +1,7 @@
 """Tokenizers: words or pieces of words, as rows of ids. CLIP's byte-pair one, and a small one of whole words.
 
-Both put a start token before a text and an end token after it, cut what is too long so that the end token stays, and fill
-rows with 0. In both the end token is the highest id: CLIP reads a text's vector there.
+Both put a start token before a text and an end token after it, cut what is too long so that the end token stays, and
+fill rows with 0. In both the end token is the highest id: CLIP reads a text's vector there.
 """
 
 import re

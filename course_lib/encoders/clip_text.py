@@ -14,8 +14,8 @@ from course_lib.layers.checks import check_input_ids
 class CLIPTextConfig:
     """Sizes of a `CLIPText`; the defaults are those of CLIP's ViT-B/32.
 
-    `eos_token_id` is the id whose first place gives the text's vector. None: the place of the highest id, which is the
-    end token in CLIP's own vocabulary and in `WordTokenizer`'s (and the rule in CLIP's code, when nothing is added after it).
+    `eos_token_id` is the id whose first place gives the text's vector. None, as in CLIP's code: the place of the highest
+    id, which is the end token in CLIP's own vocabulary and in `WordTokenizer`'s.
     """
 
     vocab_size: int = 49408
@@ -77,7 +77,9 @@ class CLIPText(nn.Module):
         self.token_embedding = nn.Embedding(config.vocab_size, width)
         self.position_embedding = nn.Parameter(torch.randn(config.context_length, width) * 0.01)
         self.transformer = Transformer(
-            lambda: PreNormBlock(width, config.heads, config.mlp_width, config.activation, eps, config.attention_dropout),
+            lambda: PreNormBlock(
+                width, config.heads, config.mlp_width, config.activation, eps, config.attention_dropout
+            ),
             config.layers,
         )
         self.final_norm = nn.LayerNorm(width, eps)

@@ -15,7 +15,7 @@ from course_lib.layers.pooling import AttentionPool2d
 
 @dataclass(frozen=True)
 class ConvNetConfig:
-    """Sizes of a `ConvNet`: a convolution for each entry of `channels`, with the stride at the same place of `strides`."""
+    """Sizes of a `ConvNet`: a convolution for each entry of `channels`, with the stride of the same place."""
 
     image_size: int | tuple[int, int] = 64
     channels: tuple[int, ...] = (24, 48, 96, 96)
@@ -38,7 +38,7 @@ class ConvNetConfig:
 
 
 class ConvTrunk(nn.Module):
-    """The convolutions alone, for what needs places and not one vector: a detector, a captioner, visual question answering.
+    """The convolutions alone, for what needs places and not one vector: detection, captions, question answering.
 
     Source: Simonyan and Zisserman, Very Deep Convolutional Networks (3 x 3 throughout), with strides for the pooling.
     """
@@ -57,7 +57,8 @@ class ConvTrunk(nn.Module):
         super().__init__()
         if len(config.channels) != len(config.strides) or not config.channels:
             raise InputError(
-                f"channels has {len(config.channels)} entries and strides {len(config.strides)}; give one stride for each"
+                f"channels has {len(config.channels)} entries and strides {len(config.strides)}; "
+                "give at least one of each, and as many"
             )
         self.config = config
         sizes = zip((config.in_channels, *config.channels), config.channels, config.strides, strict=False)

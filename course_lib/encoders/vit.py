@@ -43,7 +43,7 @@ class ViT(nn.Module):
         return self.post_norm(self.forward_features(pixel_values)[:, 0])
 
     def forward_features(self, pixel_values: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, 1 + N, D): the class token, then the patches row by row, as the last block leaves them."""
+        """(B, C, H, W) -> (B, 1 + N, D): class token, then patches row by row, as the last block leaves them."""
         check_pixel_values(pixel_values, self.config.channels, pair(self.config.image_size))
         tokens = prepend(self.class_embedding, self.patch_embedding(pixel_values))
         return self.transformer(self.pre_norm(tokens + self.position_embedding))
@@ -60,7 +60,9 @@ class ViT(nn.Module):
         self.position_embedding = nn.Parameter(torch.randn(1 + self.grid[0] * self.grid[1], width) * width**-0.5)
         self.pre_norm = nn.LayerNorm(width, eps)
         self.transformer = Transformer(
-            lambda: PreNormBlock(width, config.heads, config.mlp_width, config.activation, eps, config.attention_dropout),
+            lambda: PreNormBlock(
+                width, config.heads, config.mlp_width, config.activation, eps, config.attention_dropout
+            ),
             config.layers,
         )
         self.post_norm = nn.LayerNorm(width, eps)

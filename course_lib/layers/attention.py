@@ -12,7 +12,7 @@ from course_lib.errors import InputError
 class MultiHeadAttention(nn.Module):
     """Self-attention: every position asks every position it may see, several times in parallel.
 
-    One product makes queries, keys and values together: three of a third of the size would keep the processor less busy.
+    One product makes queries, keys and values together: three small ones would keep the processor less busy.
 
     Args:
         width: D, the size of a hidden state.
@@ -57,7 +57,7 @@ class MultiHeadAttention(nn.Module):
         return qkv.permute(2, 0, 3, 1, 4).unbind(0)
 
     def weights(self, hidden_states: Tensor, attention_mask: Tensor | None = None, is_causal: bool = False) -> Tensor:
-        """The attention weights (B, heads, T, T) behind `forward`, rows summing to 1: for looking at, not for training."""
+        """The attention weights (B, heads, T, T) behind `forward`, rows summing to 1: to look at, not to train with."""
         query, key, _ = self.project(hidden_states)
         scores = query @ key.transpose(-1, -2) / math.sqrt(query.shape[-1])
         if is_causal:

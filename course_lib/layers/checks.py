@@ -31,7 +31,9 @@ def check_pixel_values(pixel_values: Tensor, channels: int, size: tuple[int, int
         )
 
 
-def check_input_ids(input_ids: Tensor, vocab_size: int, context_length: int, attention_mask: Tensor | None = None) -> None:
+def check_input_ids(
+    input_ids: Tensor, vocab_size: int, context_length: int, attention_mask: Tensor | None = None
+) -> None:
     """Checks a batch of token ids.
 
     Args:
@@ -46,7 +48,9 @@ def check_input_ids(input_ids: Tensor, vocab_size: int, context_length: int, att
     if not isinstance(input_ids, Tensor):
         raise InputError(f"input_ids is a {type(input_ids).__name__}; it should be an integer tensor (B, T)")
     if input_ids.ndim != 2:
-        raise InputError(f"input_ids has shape {tuple(input_ids.shape)}; it should be (B, T): a row of ids for each text")
+        raise InputError(
+            f"input_ids has shape {tuple(input_ids.shape)}; it should be (B, T): a row of ids for each text"
+        )
     if input_ids.dtype not in (torch.int64, torch.int32):
         raise InputError(f"input_ids is {input_ids.dtype}; it should be integer (torch.int64), as a tokenizer gives it")
     if input_ids.numel() == 0:

@@ -6,6 +6,7 @@ With the weights of transformers' CLIPModel or of an open_clip model it gives wh
 
 import math
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -13,16 +14,19 @@ from torch import Tensor, nn
 
 from course_lib.encoders.clip_text import CLIPText, CLIPTextConfig
 from course_lib.encoders.convnet import ConvNet, ConvNetConfig
+from course_lib.encoders.resnet import ResNet, ResNetConfig
 from course_lib.encoders.vit import ViT, ViTConfig
+from course_lib.pretrained import clip as published
+from course_lib.pretrained.weights import load_exactly
 
-VISION = {"vit": (ViTConfig, ViT), "convnet": (ConvNetConfig, ConvNet)}
+VISION = {"vit": (ViTConfig, ViT), "resnet": (ResNetConfig, ResNet), "convnet": (ConvNetConfig, ConvNet)}
 
 
 @dataclass(frozen=True)
 class CLIPConfig:
     """Two encoders and the space they meet in; the defaults are CLIP's ViT-B/32."""
 
-    vision: ViTConfig | ConvNetConfig = field(default_factory=ViTConfig)
+    vision: ViTConfig | ResNetConfig | ConvNetConfig = field(default_factory=ViTConfig)
     text: CLIPTextConfig = field(default_factory=CLIPTextConfig)
     projection_dim: int = 512
     logit_scale_init: float = math.log(1 / 0.07)
@@ -59,7 +63,7 @@ class CLIP(nn.Module):
     """Two encoders, two linear projections into one space, and a learned scale of the cosine similarity.
 
     Args:
-        config: `vision` may be a ViTConfig or a ConvNetConfig.
+        config: `vision` may be a ViTConfig or a ResNetConfig, as in the paper, or the course's ConvNetConfig.
     """
 
     def forward(self, pixel_values: Tensor, input_ids: Tensor, attention_mask: Tensor | None = None) -> CLIPOutput:
@@ -92,11 +96,41 @@ class CLIP(nn.Module):
         vision_class = next(model for kind, model in VISION.values() if isinstance(config.vision, kind))
         self.vision_model = vision_class(config.vision)
         self.text_model = CLIPText(config.text)
-        self.visual_projection = nn.Linear(self.vision_model.width, config.projection_dim, bias=False)
+        # The paper's ResNets end in an attention layer whose output layer is this projection, and has a bias.
+        biased = isinstance(config.vision, ResNetConfig)
+        self.visual_projection = nn.Linear(self.vision_model.width, config.projection_dim, bias=biased)
         self.text_projection = nn.Linear(self.text_model.width, config.projection_dim, bias=False)
         self.logit_scale = nn.Parameter(torch.tensor(float(config.logit_scale_init)))
         for projection in (self.visual_projection, self.text_projection):
             nn.init.normal_(projection.weight, std=projection.in_features**-0.5)
+
+    @classmethod
+    def from_weights(cls, config: dict, state: dict[str, Tensor], source: str | Path = "the state dict") -> "CLIP":
+        """A CLIP of a configuration as `CLIPConfig.to_dict` gives it, with these weights, in evaluation mode.
+
+        `CLIP.from_weights(*pretrained.clip.from_transformers(model.config.to_dict(), model.state_dict()))` copies a
+        transformers model; `*pretrained.open_clip.from_open_clip(model_cfg, model.state_dict())` an open_clip one.
+
+        Raises:
+            FileError: the weights do not fit the configuration.
+        """
+        model = cls(CLIPConfig.from_dict(config))
+        load_exactly(model, state, source)
+        return model.eval()
+
+    @classmethod
+    def from_pretrained(cls, source: str | Path) -> "CLIP":
+        """A published CLIP, in evaluation mode.
+
+        Args:
+            source: a folder or an id of the Hub ("openai/clip-vit-base-patch32"), in transformers' or open_clip's format.
+
+        Raises:
+            OfflineError: it has to be downloaded and there is no network.
+            FileError: its files are damaged or incomplete.
+            InputError: there is no such checkpoint, or it is of another architecture.
+        """
+        return cls.from_weights(*published.load(source), source)
 
     @torch.no_grad()
     def clamp_logit_scale(self) -> None:

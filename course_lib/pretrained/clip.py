@@ -1,0 +1,95 @@
+"""Published CLIP checkpoints, in transformers' format or open_clip's -> the names of `course_lib.models.clip`."""
+
+from pathlib import Path
+
+from torch import Tensor
+
+from course_lib.errors import FileError, InputError
+from course_lib.pretrained import open_clip
+from course_lib.pretrained.weights import fuse, read_config, read_state, rename
+
+BLOCK = [
+    (r"\.encoder\.layers\.", ".transformer.blocks."),
+    (r"\.self_attn\.", ".attention."),
+    (r"\.layer_norm(\d)\.", r".norm\1."),
+    (r"\.out_proj\.", ".out."),
+]
+NAMES = [
+    *BLOCK,
+    (r"\.embeddings\.patch_embedding\.", ".patch_embedding.projection."),
+    (r"\.embeddings\.position_embedding\.weight", ".position_embedding"),
+    (r"\.embeddings\.", "."),
+    (r"\.pre_layrnorm\.", ".pre_norm."),
+    (r"\.post_layernorm\.", ".post_norm."),
+    (r"\.final_layer_norm\.", ".final_norm."),
+]
+
+
+def load(source: str | Path) -> tuple[dict, dict[str, Tensor]]:
+    """Reads a CLIP checkpoint from a folder or the Hub, in either format.
+
+    Returns:
+        (configuration for `CLIPConfig.from_dict`, state dict for `CLIP`).
+
+    Raises:
+        FileError: it is no CLIP checkpoint, or a damaged one.
+        OfflineError: it has to be downloaded and cannot be.
+        InputError: there is no such checkpoint, or it is of an architecture that `CLIP` does not have.
+    """
+    config = read_config(source)
+    if config and config.get("model_type") == "clip":
+        return from_transformers(config, read_state(source))
+    if published := read_config(source, "open_clip_config.json"):
+        state = read_state(source, "open_clip_model", "open_clip_pytorch_model.bin")
+        return open_clip.from_open_clip(published.get("model_cfg", published), state)
+    if config is None:
+        raise FileError(f"{source} holds no checkpoint: neither config.json nor open_clip_config.json is there")
+    raise InputError(f"{source} holds a model of type {config.get('model_type')!r}; CLIP.from_pretrained wants 'clip'")
+
+
+def from_transformers(config: dict, state: dict[str, Tensor]) -> tuple[dict, dict[str, Tensor]]:
+    """Translates transformers' CLIPModel.
+
+    Args:
+        config: what its `config.to_dict()` gives, or its config.json.
+        state: its `state_dict()`.
+
+    Returns:
+        (configuration for `CLIPConfig.from_dict`, state dict for `CLIP`).
+    """
+    from transformers import CLIPConfig  # here, for it takes seconds to import; it knows what old files leave out
+
+    config = CLIPConfig.from_dict(config)
+    vision, text = config.vision_config, config.text_config
+    ours = {
+        "vision": {
+            "encoder": "vit",
+            "image_size": vision.image_size,
+            "patch_size": vision.patch_size,
+            "channels": vision.num_channels,
+        }
+        | _transformer(vision),
+        "text": {
+            "vocab_size": text.vocab_size,
+            "context_length": text.max_position_embeddings,
+            # Until 2023 transformers wrote 2 for an end token that is 49407, and it still reads 2 as "the highest id".
+            "eos_token_id": None if text.eos_token_id == 2 else text.eos_token_id,
+        }
+        | _transformer(text),
+        "projection_dim": config.projection_dim,
+        "logit_scale_init": config.logit_scale_init_value,
+    }
+    renamed = rename(state, NAMES, drop=r".*\.position_ids")
+    return ours, fuse(renamed, ("q_proj", "k_proj", "v_proj"), "qkv")
+
+
+def _transformer(config) -> dict:
+    return {
+        "width": config.hidden_size,
+        "layers": config.num_hidden_layers,
+        "heads": config.num_attention_heads,
+        "mlp_width": config.intermediate_size,
+        "activation": config.hidden_act,
+        "layer_norm_eps": config.layer_norm_eps,
+        "attention_dropout": config.attention_dropout,
+    }

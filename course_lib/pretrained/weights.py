@@ -1,0 +1,174 @@
+"""Reads a published checkpoint, from the Hugging Face Hub or a folder, and renames its tensors.
+
+A checkpoint is a configuration (JSON) and a state dict: names and tensors. Reading one never runs code from it.
+"""
+
+import json
+import re
+from pathlib import Path
+
+import torch
+from huggingface_hub import hf_hub_download
+from huggingface_hub.errors import (
+    EntryNotFoundError,
+    HfHubHTTPError,
+    HFValidationError,
+    LocalEntryNotFoundError,
+    OfflineModeIsEnabled,
+    RepositoryNotFoundError,
+)
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from course_lib.errors import FileError, InputError, OfflineError
+
+
+def fetch(source: str | Path, name: str) -> Path | None:
+    """One file of a checkpoint.
+
+    Args:
+        source: a folder, or an id of the Hub such as "openai/clip-vit-base-patch32".
+        name: the file's name in it.
+
+    Returns:
+        where it lies on this machine; None if the checkpoint has no such file.
+
+    Raises:
+        OfflineError: it has to be downloaded and cannot be.
+        InputError: there is no such folder and no such repository.
+    """
+    folder = Path(source)
+    if folder.is_dir():
+        return folder / name if (folder / name).is_file() else None
+    try:
+        return Path(hf_hub_download(str(source), name))
+    except (LocalEntryNotFoundError, OfflineModeIsEnabled) as error:
+        raise OfflineError(
+            f"{source} ({name}) needs a network once; run on a machine with one, "
+            "or set HF_HOME to a cache that holds it"
+        ) from error
+    except EntryNotFoundError:
+        return None
+    except (RepositoryNotFoundError, HFValidationError) as error:
+        raise InputError(
+            f"there is no folder {str(source)!r} and no public Hub repository of that id; "
+            "an id looks like openai/clip-vit-base-patch32, and a private one needs `hf auth login` first"
+        ) from error
+    except (HfHubHTTPError, OSError) as error:
+        if isinstance(error, HfHubHTTPError):
+            raise OfflineError(f"the Hub did not give {source} ({name}): {error}; try again later") from error
+        raise OfflineError(f"{source} ({name}) could not be fetched ({error}); try again with a network") from error
+
+
+def read_config(source: str | Path, name: str = "config.json") -> dict | None:
+    """The configuration of a checkpoint; None if it has no file of that name.
+
+    Raises:
+        FileError: it is no JSON object.
+    """
+    path = fetch(source, name)
+    if path is None:
+        return None
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise FileError(f"{name} of {source} is damaged (it is not JSON): delete it and fetch it again") from error
+    if not isinstance(config, dict):
+        raise FileError(f"{name} of {source} is damaged (it holds no object): delete it and fetch it again")
+    return config
+
+
+def read_state(source: str | Path, stem: str = "model", pickled: str = "pytorch_model.bin") -> dict[str, Tensor]:
+    """The tensors of a checkpoint: `{stem}.safetensors`, its shards, or the older pickled file (read, not run).
+
+    Raises:
+        FileError: there are none, or they are damaged.
+    """
+    if path := fetch(source, f"{stem}.safetensors"):
+        return _tensors(path, source)
+    if index := read_config(source, f"{stem}.safetensors.index.json"):
+        state: dict[str, Tensor] = {}
+        for shard in sorted(set(index["weight_map"].values())):
+            path = fetch(source, shard)
+            if path is None:
+                raise FileError(f"{source} lacks {shard}, which its index names: fetch it again")
+            state |= _tensors(path, source)
+        return state
+    if path := fetch(source, pickled):
+        return _tensors(path, source)
+    raise FileError(f"{source} holds no weights: neither {stem}.safetensors nor {pickled}")
+
+
+def _tensors(path: Path, source: str | Path) -> dict[str, Tensor]:
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except (SafetensorError, OSError, EOFError, RuntimeError, ValueError, KeyError, AttributeError) as error:
+        problem = error
+    except Exception as error:  # pickle has errors of its own, which share no base with anything
+        problem = error
+    raise FileError(f"{path.name} of {source} is damaged ({problem}): delete it and fetch it again") from problem
+
+
+def rename(state: dict[str, Tensor], rules: list[tuple[str, str]], drop: str = r"$^") -> dict[str, Tensor]:
+    """Gives tensors other names.
+
+    Args:
+        state: name -> tensor.
+        rules: (regular expression, replacement), each applied in turn to every name.
+        drop: names that match this whole expression are left out.
+    """
+    renamed = {}
+    for name, tensor in state.items():
+        if re.fullmatch(drop, name):
+            continue
+        for pattern, replacement in rules:
+            name = re.sub(pattern, replacement, name)
+        renamed[name] = tensor
+    return renamed
+
+
+def fuse(state: dict[str, Tensor], parts: tuple[str, ...], whole: str) -> dict[str, Tensor]:
+    """Stacks tensors that belong to one fused layer: `fuse(state, ("query", "key", "value"), "qkv")`.
+
+    Names `….query.weight`, `….key.weight`, `….value.weight` become one `….qkv.weight`; the same for biases.
+
+    Raises:
+        FileError: some parts are there and others are not.
+    """
+    fused, pattern = {}, re.compile(rf"(.*\.){re.escape(parts[0])}\.(weight|bias)")
+    others = re.compile(rf".*\.({'|'.join(map(re.escape, parts[1:]))})\.(weight|bias)")
+    for name, tensor in state.items():
+        if match := pattern.fullmatch(name):
+            names = [f"{match[1]}{part}.{match[2]}" for part in parts]
+            if missing := [part for part in names if part not in state]:
+                raise FileError(f"the checkpoint has {name} but not {missing[0]}: fetch it again")
+            fused[f"{match[1]}{whole}.{match[2]}"] = torch.cat([state[part] for part in names])
+        elif not others.fullmatch(name):
+            fused[name] = tensor
+    return fused
+
+
+def load_exactly(model: nn.Module, state: dict[str, Tensor], source: str | Path = "the state dict") -> None:
+    """Loads a state dict that must fill the model, every tensor of it and nothing else.
+
+    Raises:
+        FileError: a tensor is missing, is one too many, or has another shape; the model is as it was.
+    """
+    own = model.state_dict()
+    problems = [f"{name} is missing" for name in own if name not in state]
+    problems += [f"{name} is not part of the model" for name in state if name not in own]
+    problems += [
+        f"{name} is {tuple(state[name].shape)} and should be {tuple(own[name].shape)}"
+        for name in own
+        if name in state and state[name].shape != own[name].shape
+    ]
+    if problems:
+        more = f" (and {len(problems) - 3} more)" if len(problems) > 3 else ""
+        raise FileError(
+            f"the weights of {source} do not fit their configuration: {'; '.join(problems[:3])}{more}; "
+            "fetch them again, or check that this is a checkpoint of that model"
+        )
+    model.load_state_dict(state)
