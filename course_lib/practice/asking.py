@@ -2,7 +2,7 @@
 
 This file needs torch and the standard library only and holds no answer, so a jail can be given this one file. It calls
 what the learner wrote and says what came back; what that is worth is judged elsewhere (`practice.judging`), from the
-`Outcome` alone. Questions and outcomes are plain values and tensors: they travel as JSON and safetensors (`pack`).
+`Outcome` alone. `tree` reduces both to plain values and tensors, which travel as JSON and safetensors.
 """
 
 import contextlib
@@ -15,7 +15,7 @@ import traceback
 import types
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 import torch
@@ -25,6 +25,8 @@ Asked = Literal["function", "module", "value"]
 # What a learner prints is kept up to here: an endless loop that prints must not fill the memory.
 KEPT_CHARACTERS = 2_000
 MAX_DEPTH = 20
+# The key under which `tree` writes which dataclass a dict was.
+TAG = "(kind)"
 
 
 @dataclass(frozen=True)
@@ -250,61 +252,49 @@ def plain(value: Any, depth: int = 0) -> Any:
     return Unknown(f"{kind.__module__}.{kind.__qualname__}".removeprefix("builtins."))
 
 
-def pack(value: Any) -> tuple[Any, dict[str, torch.Tensor]]:
-    """A value as JSON can hold it, and its tensors by name for safetensors. Dataclasses of this file are taken too."""
-    tensors: dict[str, torch.Tensor] = {}
-
-    def walk(part: Any) -> Any:
-        if isinstance(part, torch.Tensor):
-            name = f"t{len(tensors)}"
-            tensors[name] = part.detach().clone().cpu().contiguous()
-            return {"tensor": name}
-        if isinstance(part, tuple):
-            return {"tuple": [walk(item) for item in part]}
-        if isinstance(part, list):
-            return {"list": [walk(item) for item in part]}
-        if isinstance(part, dict):
-            return {"dict": [[key, walk(item)] for key, item in part.items()]}
-        if isinstance(part, (Given, Unknown, Question, Outcome)):
-            return {type(part).__name__: walk(dict(vars(part)))}
-        return part
-
-    return walk(value), tensors
+def tree(value: Any) -> Any:
+    """A `Question` or `Outcome` (or any value of one) as plain values and tensors: what a wire can carry."""
+    if isinstance(value, (Given, Unknown, Question, Outcome)):
+        return {TAG: type(value).__name__} | {name: tree(part) for name, part in vars(value).items()}
+    if type(value) in (list, tuple):
+        return type(value)(tree(part) for part in value)
+    if type(value) is dict:
+        return {key: tree(part) for key, part in value.items()}
+    return value
 
 
-def unpack(packed: Any, tensors: dict[str, torch.Tensor]) -> Any:
-    """What `pack` was given. It builds and runs nothing, so it may be given what came out of a jail.
+def from_tree(value: Any, depth: int = 0) -> Any:
+    """What `tree` was given. It builds and runs nothing, so it may be given what came out of a jail.
 
     Raises:
-        ValueError: this is not what `pack` makes.
+        ValueError: this is not what `tree` makes.
     """
-    made = {"Given": Given, "Unknown": Unknown, "Question": Question, "Outcome": Outcome}
-
-    def walk(part: Any, depth: int) -> Any:
-        if depth > 4 * MAX_DEPTH:
-            raise ValueError("too deeply nested")
-        if part is None or type(part) in (bool, int, float, str):
-            return part
-        if type(part) is not dict or len(part) != 1:
-            raise ValueError("not a packed value")
-        (tag, inner), *_ = part.items()
-        if tag == "tensor" and type(inner) is str and inner in tensors:
-            return tensors[inner]
-        if tag in ("list", "tuple") and type(inner) is list:
-            return (tuple if tag == "tuple" else list)(walk(item, depth + 1) for item in inner)
-        if tag == "dict" and type(inner) is list and all(
-            type(item) is list and len(item) == 2 and type(item[0]) is str for item in inner
+    if depth > 3 * MAX_DEPTH:
+        raise ValueError("too deeply nested")
+    if type(value) in (list, tuple):
+        return type(value)(from_tree(part, depth + 1) for part in value)
+    if type(value) is not dict:
+        return value
+    parts = {key: from_tree(part, depth + 1) for key, part in value.items() if key != TAG}
+    if TAG not in value:
+        return parts
+    made = {"Given": Given, "Unknown": Unknown, "Question": Question, "Outcome": Outcome}.get(str(value[TAG]))
+    if made is None or set(parts) - {one.name for one in fields(made)}:
+        raise ValueError(f"not a {value[TAG]!r:.40}")
+    whole = made(**parts)
+    if made is Outcome:
+        texts = (whole.error, whole.message, whole.line, whole.printed, whole.device)
+        gradients = whole.gradients if whole.gradients is not None else {}
+        if not (
+            all(type(text) is str for text in texts)
+            and type(whole.changed) is list
+            and all(type(name) is str for name in whole.changed)
+            and type(gradients) is dict
+            and all(part is None or type(part) is torch.Tensor for part in gradients.values())
+            and type(whole.seconds) in (int, float)
         ):
-            return {key: walk(item, depth + 1) for key, item in inner}
-        if tag in made:
-            fields = walk(inner, depth + 1)
-            try:
-                return made[tag](**fields)
-            except TypeError as error:
-                raise ValueError(f"not a packed {tag}") from error
-        raise ValueError("not a packed value")
-
-    return walk(packed, 0)
+            raise ValueError("not an outcome: a field has the wrong type")
+    return whole
 
 
 def _is_plain_tensor(value: Any) -> bool:
