@@ -1,0 +1,70 @@
+"""The microworld: from a seed, scenes of a few objects, their pictures, and what can be said and asked about them.
+
+    scenes = sample_scenes(1000, seed=0)            # scene graphs
+    images = render(scenes)                         # uint8 (1000, 64, 64, 3)
+    texts = [captions(scene) for scene in scenes]   # five each
+
+Same seed, same bytes: on every machine, with every supported version of Python. `data/microworld/README.md` describes
+the world as one describes a data set.
+"""
+
+import numpy as np
+
+from course_lib.data.microworld.annotations import Annotations, annotations
+from course_lib.data.microworld.captions import captions
+from course_lib.data.microworld.render import masks, render
+from course_lib.data.microworld.world import (
+    BACKGROUNDS,
+    COLOURS,
+    HELD_OUT,
+    MATERIALS,
+    MOST_OBJECTS,
+    PAIRS,
+    SEEN,
+    SHAPES,
+    SIZES,
+    SPLITS,
+    Object,
+    Scene,
+    sample_scenes,
+    single_object_scenes,
+    split_of,
+)
+
+__all__ = [
+    "BACKGROUNDS",
+    "COLOURS",
+    "HELD_OUT",
+    "MATERIALS",
+    "MOST_OBJECTS",
+    "PAIRS",
+    "SEEN",
+    "SHAPES",
+    "SIZES",
+    "SPLITS",
+    "Annotations",
+    "Object",
+    "Scene",
+    "annotations",
+    "captions",
+    "masks",
+    "pairs",
+    "render",
+    "sample_scenes",
+    "single_object_scenes",
+    "split_of",
+]
+
+
+def pairs(count: int, seed: int, split: str = "train", size: int = 64) -> tuple[np.ndarray, list[list[str]]]:
+    """Pictures and their captions, ready to train on.
+
+    Args:
+        count, seed, split: as for `sample_scenes`.
+        size: side of the pictures in pixels.
+
+    Returns:
+        uint8 (count, size, size, 3), and five captions for each.
+    """
+    scenes = sample_scenes(count, seed, split)
+    return render(scenes, size), [captions(scene) for scene in scenes]
