@@ -32,14 +32,26 @@ def _compared(outputs) -> list:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """Puts the choice above in front of nbval's comparison, which has no setting for it."""
+    """Makes `pytest --nbval` mean the same however it is called: our comparison, mask, kernel and environment."""
     if not config.getoption("nbval", False):
         return
-    from nbval.plugin import IPyNbCell
+    from nbval.plugin import IPyNbCell, IPyNbFile
 
-    compare = IPyNbCell.compare_outputs
+    from course_lib.authoring.notebooks import kernel_environment
+
+    config.option.nbval_current_env = True
+    if not config.option.nbval_sanitize_with:
+        config.option.nbval_sanitize_with = str(config.rootpath / "tests" / "nbval_sanitize.cfg")
+
+    compare, start = IPyNbCell.compare_outputs, IPyNbFile.setup
 
     def compare_outputs(self, test, ref, skip_compare=None):
         return compare(self, _compared(test), _compared(ref), skip_compare)
 
-    IPyNbCell.compare_outputs = compare_outputs
+    def setup(self):
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in kernel_environment(config.rootpath).items():
+                patch.setenv(name, value)
+            start(self)
+
+    IPyNbCell.compare_outputs, IPyNbFile.setup = compare_outputs, setup

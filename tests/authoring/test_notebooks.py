@@ -32,22 +32,23 @@ x = 1
 # The end.
 """
 )
+GRADED = '"grade": true, "locked": true, "schema_version": 3, "solution": false'
 SOLUTION = (
     HEADER
-    + """# %% nbgrader={"grade": false, "grade_id": "ex-1", "locked": false, "schema_version": 3, "solution": true}
+    + f"""# %% nbgrader={{"grade": false, "grade_id": "ex-1", "locked": false, "schema_version": 3, "solution": true}}
 def double(x: int) -> int:
     \"\"\"Twice x.\"\"\"
     ### BEGIN SOLUTION
     return 2 * x
     ### END SOLUTION
 
-# %% nbgrader={"grade": true, "grade_id": "ex-1-test", "locked": true, "points": 2, "schema_version": 3, "solution": false}
+# %% nbgrader={{"grade_id": "ex-1-test", "points": 2, {GRADED}}}
 assert double(2) == 4
 ### BEGIN HIDDEN TESTS
 assert double(21) == 42
 ### END HIDDEN TESTS
 
-# %% [markdown] nbgrader={"grade": true, "grade_id": "ex-2", "locked": false, "points": 1, "schema_version": 3, "solution": true}
+# %% [markdown] nbgrader={{"grade_id": "ex-2", "points": 1, {GRADED.replace("false", "true")}}}
 # Because the loss is symmetric.
 """
 )

@@ -1,0 +1,115 @@
+"""What `pytest --nbval` finds when a stored output is not what the cell gives, and what it lets pass."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from course_lib.authoring import notebooks
+from course_lib.authoring.lessons import root_folder
+
+# One cell for each way an output can differ: its text, what is changed in the store, whether nbval must object.
+CELLS = {
+    "a printed integer": ("print('pairs:', 128)", ("128", "129"), True),
+    "a printed word": ("print('seen')", ("seen", "held out"), True),
+    "a shown value": ("[1, 2, 3]", ("[1, 2, 3]", "[1, 2, 4]"), True),
+    "a measured number": (
+        "from course_lib.runtime import measured\nprint('R@1', measured(0.931), 'of 1')",
+        ("≈ 0.931", "≈ 0.9"),
+        False,
+    ),
+    "a number beside a measured one": ("print('R@1', measured(0.931), 'of 100')", ("of 100", "of 1000"), True),
+    "an HTML table": (
+        "from IPython.display import HTML\nHTML('<b>5</b>')",
+        ("<b>5</b>", "<b>6</b>"),
+        True,
+    ),
+    "a progress bar": (
+        "from course_lib.runtime import progress\nfor _ in progress(range(3), 'steps'):\n    pass\nprint('done')",
+        ("100%", " 99%"),
+        False,
+    ),
+    "what stands beside a progress bar": (
+        "for _ in progress(range(3)):\n    pass\nprint('loss', 2)",
+        ("loss 2", "loss 3"),
+        True,
+    ),
+    "a picture": (
+        "import matplotlib.pyplot as plt\nplt.plot([1, 2])\nplt.show()",
+        ("iVBORw0KGgo", "iVBORw0KGgp"),
+        False,
+    ),
+    "a picture that is updated": (
+        "from IPython.display import display\n"
+        "figure, axes = plt.subplots()\n"
+        "handle = display(figure, display_id=True)\n"
+        "for x in range(3):\n"
+        "    axes.plot([x, 1])\n"
+        "    handle.update(figure)\n"
+        "plt.close(figure)",
+        ("iVBORw0KGgo", "iVBORw0KGgp"),
+        False,
+    ),
+    "no picture where there was one": ("print('flat')", None, True),
+}
+
+
+@pytest.mark.slow
+def test_nbval_finds_what_changed_and_nothing_else(tmp_path: Path):
+    notebook = nbformat.v4.new_notebook()
+    notebook.cells = [nbformat.v4.new_code_cell(text) for text, _, _ in CELLS.values()]
+    notebooks.execute(notebook, tmp_path, notebooks.kernel_environment(root_folder()))
+    notebooks.tidy(notebook)
+    assert notebooks.blemishes(notebook, root_folder()) == []
+    notebooks.write(notebook, tmp_path / "same.ipynb")
+    assert _failed(tmp_path / "same.ipynb") == set()
+
+    for cell, (_, change, _) in zip(notebook.cells, CELLS.values(), strict=True):
+        if change is None:
+            cell.outputs.append(nbformat.v4.new_output("display_data", {"image/png": "", "text/plain": "<Figure>"}))
+            continue
+        before = nbformat.from_dict({"outputs": cell.outputs})
+        cell.outputs = [_changed(output, *change) for output in cell.outputs]
+        assert cell.outputs != before.outputs, change
+    notebooks.write(notebook, tmp_path / "other.ipynb")
+    names = list(CELLS)
+    assert {names[number] for number in _failed(tmp_path / "other.ipynb")} == {
+        name for name, (_, _, objects) in CELLS.items() if objects
+    }
+
+
+def _changed(output, old: str, new: str):
+    if "text" in output:
+        output.text = output.text.replace(old, new)
+    if "data" in output:
+        output.data = {kind: text.replace(old, new) for kind, text in output.data.items()}
+    return output
+
+
+def _failed(path: Path) -> set[int]:
+    """The numbers of the cells in which nbval, run as `make test` runs it, finds a difference."""
+    root = root_folder()
+    found = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "--nbval",
+            "-q",
+            "-rA",
+            "-c",
+            root / "pyproject.toml",
+            "--rootdir",
+            root,
+            path,
+        ],
+        cwd=root,
+        capture_output=True,
+        text=True,
+    )
+    outcomes = dict(re.findall(r"^(?:PASSED|FAILED) \S*::Cell (\d+)()", found.stdout, re.MULTILINE))
+    assert len(outcomes) == len(CELLS), found.stdout + found.stderr
+    return {int(number) for number in re.findall(r"^FAILED \S*::Cell (\d+)", found.stdout, re.MULTILINE)}
