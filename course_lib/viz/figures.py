@@ -117,15 +117,17 @@ def _wrap(text, width: int) -> str:
     return "\n".join(textwrap.wrap(str(text), max(width, 6), break_long_words=False)) or str(text)
 
 
-def _box(axes, box, colour: str, label: str | None = None, scale: float = 1.0) -> None:
-    x0, y0, x1, y1 = (float(value) * scale for value in box)
+def _box(axes, box, colour: str, label: str | None, width: int) -> None:
+    x0, y0, x1, y1 = (float(value) for value in box)
     if x1 < x0 or y1 < y0:
         raise InputError(f"a box is (left, top, right, bottom) in pixels, and {tuple(box)} ends before it begins")
-    for width, edge in ((3.4, "white"), (1.8, colour)):  # a white edge keeps the box visible on any ground
-        axes.add_patch(Rectangle((x0 - 0.5, y0 - 0.5), x1 - x0, y1 - y0, fill=False, edgecolor=edge, linewidth=width))
+    for thick, edge in ((3.4, "white"), (1.8, colour)):  # a white edge keeps the box visible on any ground
+        axes.add_patch(Rectangle((x0 - 0.5, y0 - 0.5), x1 - x0, y1 - y0, fill=False, edgecolor=edge, linewidth=thick))
     if label:
+        right = x0 > 0.6 * width  # near the right edge the label ends where the box ends
         axes.annotate(
-            label, (x0, y0), xytext=(1, 2), textcoords="offset points", fontsize=7, color="white", va="bottom",
+            label, (x1 if right else x0, y0), xytext=(-1 if right else 1, 2), textcoords="offset points", fontsize=7,
+            color="white", va="bottom", ha="right" if right else "left",
             bbox={"boxstyle": "square,pad=0.25", "facecolor": colour, "edgecolor": "none"},
         )
 
@@ -167,10 +169,13 @@ def image_grid(
     rows = math.ceil(count / columns)
     size = size or min(2.6, 7.8 / columns)
     wrapped = [_wrap(text, int(size * 14)) for text in titles] if titles is not None else [""] * count
-    tallest = max(image.shape[0] / image.shape[1] for image in images)
+    tall = [
+        size * max(image.shape[0] / image.shape[1] for image in images[row * columns : (row + 1) * columns])
+        for row in range(rows)
+    ]
     text_lines = max(text.count("\n") + 1 for text in wrapped) if titles is not None else 0
-    height = rows * (size * min(tallest, 1.4) + 0.14 * text_lines + 0.1) + (0.3 if title else 0)
-    figure, axes = canvas(size * columns, height, rows, columns)
+    height = sum(tall) + rows * (0.14 * text_lines + 0.1) + (0.3 if title else 0)
+    figure, axes = canvas(size * columns, height, rows, columns, height_ratios=tall)
     for index, place in enumerate(axes):
         bare(place)
         if index >= count:
@@ -185,7 +190,7 @@ def image_grid(
             place.xaxis.label.set_color(GREEN if marks[index] else VERMILION)
         for number, box in enumerate(boxes[index] if boxes is not None else ()):
             label, corners = box if len(box) == 2 else (None, box)
-            _box(place, corners, PALETTE[number % len(PALETTE)], label)
+            _box(place, corners, PALETTE[number % len(PALETTE)], label, images[index].shape[1])
     if title:
         figure.suptitle(title, x=0.01, ha="left")
     said = f", titled {'; '.join(str(text) for text in titles[:6])}" if titles is not None else ""
