@@ -4,15 +4,29 @@ Both put a start token before a text and an end token after it, cut what is too 
 fill rows with 0. In both the end token is the highest id: CLIP reads a text's vector there.
 """
 
+import gzip
+import html
+import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from importlib.util import find_spec
+from itertools import pairwise
+from pathlib import Path
 
+import ftfy
 import numpy as np
+import regex
 import torch
 from torch import Tensor
 
-from course_lib.errors import InputError
+from course_lib.errors import FileError, InputError
+
+# CLIP's merges, a file of open_clip's package; those after the first 48,894 belong to a larger vocabulary.
+MERGES, MERGE_COUNT = "bpe_simple_vocab_16e6.txt.gz", 49152 - 256 - 2
+# Bytes that are a character one can see, and the order in which CLIP numbers all bytes: those first.
+VISIBLE = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
+BYTE_ORDER = VISIBLE + [byte for byte in range(256) if byte not in VISIBLE]
 
 
 def _rows(sequences: list[list[int]], start: int, end: int, context_length: int) -> Tensor:
@@ -82,7 +96,7 @@ class WordTokenizer:
         Raises:
             InputError: no text, or something that is none.
         """
-        context_length = context_length or self.context_length
+        context_length = self.context_length if context_length is None else context_length
         texts = _texts(texts, context_length)
         return _rows([self.encode(text) for text in texts], self.start_token_id, self.end_token_id, context_length)
 
@@ -97,3 +111,119 @@ class WordTokenizer:
             elif index == self.unknown_token_id:
                 words.append("?")
         return " ".join(words)
+
+
+class BytePairTokenizer:
+    """CLIP's tokenizer: pieces of words, learned by merging the pair of neighbours that occurs most, again and again.
+
+    A text is UTF-8 bytes, so that no character is unknown; each byte is written as one visible character, and the last
+    one of a word carries the mark `</w>`. Ids: 256 bytes, the same ending a word, one for each merge in the order
+    learned, start, end. The merges are CLIP's own, as open_clip ships them.
+
+    Source: Sennrich et al., Neural Machine Translation of Rare Words with Subword Units, section 3.2; Radford et al.,
+    GPT-2, section 2.2 (bytes); CLIP, section 2.4 (lower case, 49,152 pieces and two marks).
+    """
+
+    START, END = "<start_of_text>", "<end_of_text>"
+
+    def __init__(self, context_length: int = 77):
+        self.context_length = context_length
+        self.byte_symbols = _visible_bytes()
+        merges = read_merges()
+        self.ranks = {pair: rank for rank, pair in enumerate(merges)}
+        symbols = [self.byte_symbols[byte] for byte in BYTE_ORDER]
+        pieces = symbols + [symbol + "</w>" for symbol in symbols] + ["".join(pair) for pair in merges]
+        self.pieces = [*pieces, self.START, self.END]
+        self.ids = {piece: index for index, piece in enumerate(self.pieces)}
+        self.vocab_size = len(self.pieces)
+        self.pad_token_id, self.start_token_id, self.end_token_id = 0, self.ids[self.START], self.ids[self.END]
+        self._known = {mark: [self.ids[mark]] for mark in (self.START, self.END)}
+        # Contractions, runs of letters, single digits, runs of anything else; `regex` knows the letters of all scripts.
+        self.pattern = regex.compile(
+            rf"{self.START}|{self.END}|'s|'t|'re|'ve|'m|'ll|'d|\p{{L}}+|\p{{N}}|[^\s\p{{L}}\p{{N}}]+", regex.IGNORECASE
+        )
+
+    def merge(self, word: str) -> list[str]:
+        """Splits one word, written in visible bytes, into pieces: the merge that was learned first is made first."""
+        pieces = [*word[:-1], word[-1] + "</w>"]
+        while len(pieces) > 1:
+            best = min(pairwise(pieces), key=lambda pair: self.ranks.get(pair, math.inf))
+            if best not in self.ranks:
+                break
+            merged, index = [], 0
+            while index < len(pieces):
+                step = 2 if tuple(pieces[index : index + 2]) == best else 1
+                merged.append("".join(pieces[index : index + step]))
+                index += step
+            pieces = merged
+        return pieces
+
+    def encode(self, text: str) -> list[int]:
+        """The ids of one text, without start and end."""
+        ids = []
+        for word in self.pattern.findall(clean(text)):
+            if word not in self._known:
+                visible = "".join(self.byte_symbols[byte] for byte in word.encode())
+                self._known[word] = [self.ids[piece] for piece in self.merge(visible)]
+            ids += self._known[word]
+        return ids
+
+    def __call__(self, texts: str | Sequence[str], context_length: int | None = None) -> Tensor:
+        """Texts to ids.
+
+        Args:
+            texts: one, or a sequence of B.
+            context_length: L, the length of a row; longer texts are cut and keep their end token.
+
+        Returns:
+            (B, L), int64, the same as open_clip's.
+
+        Raises:
+            InputError: no text, or something that is none.
+        """
+        context_length = self.context_length if context_length is None else context_length
+        texts = _texts(texts, context_length)
+        return _rows([self.encode(text) for text in texts], self.start_token_id, self.end_token_id, context_length)
+
+    def decode(self, ids: Sequence[int] | Tensor) -> str:
+        """The text of one row up to its end token: lower case, a space after each word."""
+        pieces = []
+        for index in map(int, ids):
+            if index == self.end_token_id:
+                break
+            if not 0 <= index < self.vocab_size:
+                raise InputError(f"{index} is no id of this tokenizer; its ids are 0 to {self.vocab_size - 1}")
+            if index != self.start_token_id:
+                pieces.append(self.pieces[index])
+        bytes_of = {symbol: byte for byte, symbol in self.byte_symbols.items()}
+        raw = bytes(bytes_of[symbol] for symbol in "".join(pieces))
+        return raw.decode(errors="replace").replace("</w>", " ").strip()
+
+
+def read_merges() -> list[tuple[str, str]]:
+    """CLIP's merges, in the order they were learned, from open_clip's package found without importing it.
+
+    Raises:
+        FileError: open_clip is not installed, or without this file.
+    """
+    package = find_spec("open_clip")
+    try:
+        lines = gzip.decompress(Path(package.origin).with_name(MERGES).read_bytes()).decode().split("\n")
+    except (AttributeError, OSError, EOFError) as error:
+        raise FileError(f"open_clip's {MERGES} is missing or damaged: run pip install open_clip_torch") from error
+    return [(first, second) for first, second in map(str.split, lines[1 : 1 + MERGE_COUNT])]
+
+
+def clean(text: str) -> str:
+    """Mends wrongly decoded characters, resolves HTML entities (twice, as some are escaped twice), lower-cases.
+
+    Source: CLIP's published code, `simple_tokenizer.py`.
+    """
+    text = html.unescape(html.unescape(ftfy.fix_text(text)))
+    return " ".join(text.split()).lower()
+
+
+def _visible_bytes() -> dict[int, str]:
+    """Byte -> one visible character: itself where it is one, else one of those after U+0100, in order."""
+    hidden = iter(range(256, 512))
+    return {byte: chr(byte) if byte in VISIBLE else chr(next(hidden)) for byte in range(256)}
