@@ -14,8 +14,8 @@ from course_lib.layers.checks import check_input_ids
 class CLIPTextConfig:
     """Sizes of a `CLIPText`; the defaults are those of CLIP's ViT-B/32.
 
-    `eos_token_id` is the id whose first place gives the text's vector. None, as in CLIP's code: the place of the highest
-    id, which is the end token in CLIP's own vocabulary and in `WordTokenizer`'s.
+    `eos_token_id` is the id whose first place gives the text's vector. None, as in CLIP's code: the place of the
+    highest id, which is the end token in CLIP's own vocabulary and in `WordTokenizer`'s.
     """
 
     vocab_size: int = 49408

@@ -30,8 +30,8 @@ class ResNetConfig:
 class ResNet(nn.Module):
     """A ResNet-D with blurred strides and attention pooling, the first of CLIP's two families of image encoders.
 
-    Source: Radford et al., CLIP, section 2.4; He et al., Bag of Tricks, figure 2 (the three-convolution stem, the shortcut
-    that averages before it strides); Zhang, Making Convolutional Networks Shift-Invariant Again (average, then stride).
+    Source: Radford et al., CLIP, section 2.4; He et al., Bag of Tricks, figure 2 (the three-convolution stem, and the
+    shortcut that averages first); Zhang, Making Convolutional Networks Shift-Invariant Again (average, then stride).
     """
 
     def forward(self, pixel_values: Tensor) -> Tensor:

@@ -6,22 +6,23 @@ from torch import Tensor
 from course_lib.errors import InputError
 
 
-def check_pixel_values(pixel_values: Tensor, channels: int, size: tuple[int, int]) -> None:
+def check_pixel_values(pixel_values: Tensor, channels: int, size: tuple[int, int] | None) -> None:
     """Checks a batch of pictures.
 
     Args:
         pixel_values: should be floating-point (B, C, H, W), B at least 1.
         channels: C.
-        size: (H, W).
+        size: (H, W); None if any will do.
 
     Raises:
         InputError: it is not.
     """
-    wanted = f"(B, {channels}, {size[0]}, {size[1]})"
+    wanted = f"(B, {channels}, {size[0]}, {size[1]})" if size else f"(B, {channels}, H, W)"
     if not isinstance(pixel_values, Tensor):
         raise InputError(f"pixel_values is a {type(pixel_values).__name__}; it should be a tensor {wanted}")
-    if pixel_values.ndim != 4 or pixel_values.shape[1] != channels or tuple(pixel_values.shape[2:]) != tuple(size):
-        raise InputError(f"pixel_values has shape {tuple(pixel_values.shape)}; this model takes {wanted}")
+    shape = tuple(pixel_values.shape)
+    if len(shape) != 4 or shape[1] != channels or (size and shape[2:] != tuple(size)):
+        raise InputError(f"pixel_values has shape {shape}; this model takes {wanted}")
     if len(pixel_values) == 0:
         raise InputError(f"pixel_values is an empty batch; give at least one picture, {wanted} with B >= 1")
     if not pixel_values.is_floating_point():

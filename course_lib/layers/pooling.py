@@ -38,7 +38,7 @@ class AttentionPool2d(nn.Module):
             nn.init.normal_(layer.weight, std=width**-0.5)
 
     def project(self, feature_map: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Query of the mean (B, heads, 1, D / heads), keys and values of mean and places (B, heads, 1 + H W, D / heads)."""
+        """Query of the mean (B, heads, 1, d); keys and values of mean and places (B, heads, 1 + H W, d)."""
         places = feature_map.flatten(2).transpose(1, 2)
         tokens = torch.cat([places.mean(1, keepdim=True), places], 1) + self.position_embedding
         query = self.query(tokens[:, :1]).unflatten(-1, (self.heads, -1)).transpose(1, 2)
@@ -46,7 +46,7 @@ class AttentionPool2d(nn.Module):
         return query, key, value
 
     def weights(self, feature_map: Tensor) -> Tensor:
-        """How much each place counts, (B, D, H, W) -> (B, heads, H, W): to look at; the mean's own share is left out."""
+        """How much each place counts, (B, D, H, W) -> (B, heads, H, W): to look at; the mean's own is left out."""
         query, key, _ = self.project(feature_map)
         weights = (query @ key.transpose(-1, -2) * query.shape[-1] ** -0.5).softmax(-1)
         return weights[..., 0, 1:].unflatten(-1, feature_map.shape[-2:])

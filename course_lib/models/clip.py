@@ -123,7 +123,7 @@ class CLIP(nn.Module):
         """A published CLIP, in evaluation mode.
 
         Args:
-            source: a folder or an id of the Hub ("openai/clip-vit-base-patch32"), in transformers' or open_clip's format.
+            source: a folder or a Hub id ("openai/clip-vit-base-patch32"), in transformers' or open_clip's format.
 
         Raises:
             OfflineError: it has to be downloaded and there is no network.

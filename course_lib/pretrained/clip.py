@@ -6,7 +6,7 @@ from torch import Tensor
 
 from course_lib.errors import FileError, InputError
 from course_lib.pretrained import open_clip
-from course_lib.pretrained.weights import fuse, read_config, read_state, rename
+from course_lib.pretrained.weights import complete, fuse, read_config, read_state, rename
 
 BLOCK = [
     (r"\.encoder\.layers\.", ".transformer.blocks."),
@@ -59,7 +59,7 @@ def from_transformers(config: dict, state: dict[str, Tensor]) -> tuple[dict, dic
     """
     from transformers import CLIPConfig  # here, for it takes seconds to import; it knows what old files leave out
 
-    config = CLIPConfig.from_dict(config)
+    config = complete(config, CLIPConfig)
     vision, text = config.vision_config, config.text_config
     ours = {
         "vision": {
@@ -68,14 +68,14 @@ def from_transformers(config: dict, state: dict[str, Tensor]) -> tuple[dict, dic
             "patch_size": vision.patch_size,
             "channels": vision.num_channels,
         }
-        | _transformer(vision),
+        | transformer_sizes(vision),
         "text": {
             "vocab_size": text.vocab_size,
             "context_length": text.max_position_embeddings,
             # Until 2023 transformers wrote 2 for an end token that is 49407, and it still reads 2 as "the highest id".
             "eos_token_id": None if text.eos_token_id == 2 else text.eos_token_id,
         }
-        | _transformer(text),
+        | transformer_sizes(text),
         "projection_dim": config.projection_dim,
         "logit_scale_init": config.logit_scale_init_value,
     }
@@ -83,7 +83,8 @@ def from_transformers(config: dict, state: dict[str, Tensor]) -> tuple[dict, dic
     return ours, fuse(renamed, ("q_proj", "k_proj", "v_proj"), "qkv")
 
 
-def _transformer(config) -> dict:
+def transformer_sizes(config) -> dict:
+    """The sizes of a transformer, by our names, from the configuration of one of transformers' towers."""
     return {
         "width": config.hidden_size,
         "layers": config.num_hidden_layers,

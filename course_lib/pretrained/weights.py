@@ -79,6 +79,36 @@ def read_config(source: str | Path, name: str = "config.json") -> dict | None:
     return config
 
 
+def read_config_of(model_type: str, source: str | Path) -> dict:
+    """The configuration of a checkpoint in transformers' format, which should be of this type.
+
+    Raises:
+        FileError: there is none.
+        InputError: it is of another type.
+    """
+    config = read_config(source)
+    if config is None:
+        raise FileError(f"{source} holds no checkpoint: config.json is not there")
+    if config.get("model_type") != model_type:
+        raise InputError(f"{source} holds a model of type {config.get('model_type')!r}, not {model_type!r}")
+    return config
+
+
+def complete(config: dict, config_class: type):
+    """A configuration as transformers reads it, with what old files leave out, and without its warnings.
+
+    (It warns of token ids that a tower without a tokenizer of its own never uses.)
+    """
+    from transformers.utils import logging
+
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        return config_class.from_dict(config)
+    finally:
+        logging.set_verbosity(verbosity)
+
+
 def read_state(source: str | Path, stem: str = "model", pickled: str = "pytorch_model.bin") -> dict[str, Tensor]:
     """The tensors of a checkpoint: `{stem}.safetensors`, its shards, or the older pickled file (read, not run).
 
