@@ -110,7 +110,7 @@ def _complete(scene: Scene, pick: Pick) -> str:
         return RELATION_WORDS[relation(things[a], things[b])][0]
 
     if len(things) == 1:
-        text = f"{say[0]} {_place(things[0])}"
+        text = f"a single {_full(things[0])} {_place(things[0])}"
     elif len(things) == 2:
         text = f"{say[0]} {seen_from(0, 1)} {say[1]}"
     elif len(things) == 3:

@@ -28,6 +28,7 @@ PAIRS = tuple((colour, shape) for colour in COLOURS for shape in SHAPES)
 SEEN = tuple(pair for pair in PAIRS if pair not in HELD_OUT)
 
 MOST_OBJECTS = 4
+COUNT_WEIGHTS = (15, 25, 28, 32)  # of proposals with 1 to 4 objects; crowded ones are dropped more often
 TINTS = 8  # pairs of background colours, in render.py
 # Half the width of an object in thousandths of the picture: (few objects, many objects) x (small, large).
 # No small object is wider than 0.75 of any large one, so that "small" and "large" need no comparison.
@@ -173,14 +174,14 @@ def _splits(drawn: Table) -> np.ndarray:
     """The split of each row, as a position in `SPLITS` (N,).
 
     A scene with a held-out pair is "held_out". Any other goes by a digest of what can be said of it: the background
-    and, in any order, each object's attributes and the cell of a 4 x 4 grid its centre is in. 80 of 100 digests are
+    and, in any order, each object's attributes and the cell of an 8 x 8 grid its centre is in. 80 of 100 digests are
     "train", 10 "validation", 10 "test". So the split is a function of the scene alone, and no seed or count can put
     one scene, or two that differ by less than a description, into two splits.
     """
     shape, colour, size, material = np.moveaxis(drawn.attributes, -1, 0)
-    cell = drawn.place[..., 0] * 4 // 1000 * 4 + drawn.place[..., 1] * 4 // 1000
+    cell = drawn.place[..., 0] * 8 // 1000 * 8 + drawn.place[..., 1] * 8 // 1000
     used = np.arange(MOST_OBJECTS) < drawn.count[:, None]
-    code = np.where(used, (((shape * 8 + colour) * 2 + size) * 4 + material) * 16 + cell + 1, 0)
+    code = np.where(used, (((shape * 8 + colour) * 2 + size) * 4 + material) * 64 + cell + 1, 0)
     digest = mix(drawn.background.astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15))
     for column in np.sort(code, axis=1).T:
         digest = mix(digest ^ (column.astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15)))
@@ -203,7 +204,8 @@ def _propose(seed: int, block: int, fewest: int, most: int, pair_of: np.ndarray 
         """Integers from low to high, both included, from the upper half of the raw draw: (u * width) >> 32."""
         return low + ((next(draws) * np.asarray(high - low + 1).astype(np.uint64)) >> np.uint64(32)).astype(np.int64)
 
-    count = draw(fewest, most)
+    steps = np.cumsum(COUNT_WEIGHTS[fewest - 1 : most])
+    count = fewest + (draw(0, steps[-1] - 1) >= steps[:-1, None]).sum(axis=0)
     background, tint, light = draw(0, len(BACKGROUNDS) - 1), draw(0, TINTS - 1), draw(-450, 450)
     grain = next(draws).astype(np.int64)
     radii = np.array(RADII)
@@ -261,7 +263,7 @@ def sample_scenes(
         seed: any integer from 0 up.
         split: "train", "validation" or "test" (no held-out colour x shape pair in any), or "held_out" (one or more in
             each scene).
-        min_objects, max_objects: objects per scene, 1 to 4, evenly spread before crowded proposals are dropped.
+        min_objects, max_objects: objects per scene, 1 to 4; `COUNT_WEIGHTS` says how often there are how many.
 
     Raises:
         InputError: a count, seed, split or number of objects that cannot be.
