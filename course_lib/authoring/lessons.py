@@ -123,3 +123,21 @@ def table(root: Path | None = None, folder: str = "") -> str:
             practice = f"[exercises]({folder}{exercises}), [solutions]({folder}solutions/{lesson.stem}.ipynb)"
         lines.append(f"| {lesson.number} | {title} | {time} | {practice} |")
     return "\n".join(lines)
+
+
+BEGIN, END = "<!-- lessons -->\n", "\n<!-- end of lessons -->"
+
+
+def readme_with_table(readme: str, root: Path | None = None) -> str:
+    """The README's text with the table of lessons as it is now, between its two markers.
+
+    Raises:
+        FileError: the markers are missing.
+    """
+    before, begin, rest = readme.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise FileError(
+            f"README.md has no place for the table of lessons: a line {BEGIN.strip()}, a line {END.strip()}"
+        )
+    return before + begin + table(root) + end + after

@@ -33,7 +33,7 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from nbformat import NotebookNode
 
-from course_lib.authoring.lessons import Lesson, published, root_folder, table
+from course_lib.authoring.lessons import Lesson, published, readme_with_table, root_folder, table
 from course_lib.errors import CourseError, FileError, InputError
 from course_lib.files import write_atomically, writing
 
@@ -225,6 +225,8 @@ class _Client(NotebookClient):
     def create_kernel_manager(self):
         manager = super().create_kernel_manager()
         manager.kernel_spec_manager = KernelSpecManager(kernel_dirs=[])
+        if manager.has_trait("transport_encryption"):
+            manager.transport_encryption = "auto"  # other users of the machine cannot listen; else the kernel warns
         return manager
 
     def output(self, outs, msg, display_id, cell_index):
@@ -513,6 +515,10 @@ def main(arguments: list[str] | None = None) -> None:
                 + ", ".join(str(source.relative_to(root)) for source in sources(root))
             )
         written = [path for source in chosen for path in build(source, root, options.force)]
+        readme = root / "README.md"
+        before = readme.read_text(encoding="utf-8")
+        if (after := readme_with_table(before, root)) != before:
+            write_atomically(readme, after)
     except CourseError as error:
         sys.exit(f"{type(error).__name__}: {error}")
     print(

@@ -213,6 +213,7 @@ def test_a_wrong_region_is_refused(clone, old, new, said):
         notebooks.build(source, clone, say=quietly)
 
 
+@pytest.mark.slow
 def test_nbgrader_makes_the_same_exercises(clone):
     from nbgrader.preprocessors import ClearHiddenTests, ClearSolutions
 
