@@ -10,6 +10,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
 
 BIN := .venv/bin
 UV := .venv/uv/bin/uv
+SYNC = $(UV) pip sync --quiet --require-hashes --python $(BIN)/python requirements.lock
 READY := .venv/ready
 
 # Waiting threads sleep instead of spinning: two cores that are shared stay usable.
@@ -27,8 +28,8 @@ test quick: export TOKENIZERS_PARALLELISM = false
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-lab: $(READY)  ## open the course in JupyterLab
-	$(BIN)/jupyter lab notebooks/00_start.ipynb
+lab: $(READY)  ## open the course in JupyterLab (LAB="--no-browser --port 9000": with Jupyter's own options)
+	$(BIN)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) $(LAB) notebooks/00_start.ipynb
 
 run: $(READY)  ## run a lesson without a browser: make run LESSON=06
 	@test -n "$(LESSON)" || { echo "say which lesson: make run LESSON=06 (course lessons lists them)" >&2; exit 2; }
@@ -68,14 +69,21 @@ clean:  ## remove the set-up and what was built beside the sources
 
 # --- set-up -----------------------------------------------------------------------------------------------------------
 
-# A clone that was moved is set up again: an environment remembers where it is.
-ifneq ($(shell cat $(READY) 2>/dev/null),$(CURDIR))
-.PHONY: $(READY)
+# An environment holds the place where it was made: in a clone that was moved it is made again.
+ifneq ($(wildcard $(READY)),)
+ifneq ($(shell cat $(READY)),$(CURDIR))
+.PHONY: moved
+moved:
+	@echo "this clone was moved here: making .venv again"
+	@rm -rf .venv
+$(UV) $(READY): moved
+endif
 endif
 
+# First from uv's cache alone, so that a set-up which has all it needs works without a network.
 $(READY): requirements.lock pyproject.toml | $(UV)
 	@test -x $(BIN)/python || $(PYTHON) -m venv --without-pip .venv
-	@$(UV) pip sync --quiet --require-hashes --python $(BIN)/python requirements.lock
+	@$(SYNC) --offline 2>/dev/null || $(SYNC)
 	@$(UV) pip install --quiet --no-deps --no-build-isolation --python $(BIN)/python --editable .
 	@echo "$(CURDIR)" > $(READY)
 	@echo "set up: $$($(BIN)/python --version), $$($(UV) pip list --quiet --python $(BIN)/python | wc -l) packages in .venv"
