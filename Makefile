@@ -29,7 +29,8 @@ help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 lab: $(READY)  ## open the course in JupyterLab (LAB="--no-browser --port 9000": with Jupyter's own options)
-	$(BIN)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) $(LAB) notebooks/00_start.ipynb
+	$(BIN)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) --ServerApp.root_dir="$(CURDIR)" \
+		--LabApp.default_url=/lab/tree/notebooks/00_start.ipynb $(LAB)
 
 run: $(READY)  ## run a lesson without a browser: make run LESSON=06
 	@test -n "$(LESSON)" || { echo "say which lesson: make run LESSON=06 (course lessons lists them)" >&2; exit 2; }
