@@ -1,0 +1,140 @@
+"""The real loading code on folders of parquet files that have the columns of the Hub's repositories."""
+
+import datasets
+import numpy as np
+import pytest
+from PIL import Image
+
+from course_lib.data import hub
+from course_lib.errors import InputError, OfflineError
+
+
+def picture(seed):
+    return Image.fromarray(np.random.default_rng(seed).integers(0, 255, (12, 16, 3), dtype=np.uint8))
+
+
+ROWS = {
+    "coco_captions": {"answer": [["a", "b"], ["c"]], "id": [7, 8], "question_id": ["7.jpg", "8.jpg"]},
+    "flickr30k": {"caption": [list("abcde"), list("fghij")], "img_id": ["0", "1"]},
+    "vqav2": {
+        "question": ["how many?", "is it?"],
+        "answers": [[{"answer": str(n), "answer_confidence": "yes", "answer_id": n} for n in range(10)]] * 2,
+        "question_type": ["how many", "is it"],
+        "multiple_choice_answer": ["3", "no"],
+        "question_id": [1, 2],
+    },
+    "refcoco": {
+        "bbox": [[1.0, 2.0, 3.0, 4.0]] * 2, "answer": [["the left one"], ["it", "that"]], "question_id": ["x", "y"]
+    },
+    "pope": {"question": ["is there a dog?"] * 2, "answer": ["yes", "no"], "question_id": ["1", "2"]},
+    "docvqa": {"question": ["total?", "name?"], "answers": [["12", "12.00"], ["Ada"]], "questionId": ["1", "2"]},
+}
+
+
+def write(root, name, split=None, config="default", **columns):
+    entry = hub.DATA_SETS[name]
+    folder = root / entry.repository / (entry.config or config)
+    folder.mkdir(parents=True, exist_ok=True)
+    table = datasets.Dataset.from_dict(
+        {"image": [picture(0), picture(1)]} | columns, features=None
+    ).cast_column("image", datasets.Image())
+    table.to_parquet(folder / f"{split or entry.splits[0]}-00000-of-00001.parquet")
+    card(root / entry.repository, {entry.config or config: [split or entry.splits[0]]})
+
+
+def card(folder, configs):
+    lines = ["---", "configs:"]
+    for config, splits in configs.items():
+        lines += [f"- config_name: {config}", "  data_files:"]
+        for split in splits:
+            lines += [f"  - split: {split}", f"    path: {config}/{split}-*"]
+    (folder / "README.md").write_text("\n".join([*lines, "---", ""]))
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+
+
+@pytest.mark.parametrize("name", ROWS)
+@pytest.mark.parametrize("streaming", [True, False])
+def test_samples_have_the_same_types_whatever_the_columns(tmp_path, name, streaming):
+    write(tmp_path, name, **ROWS[name])
+    samples = list(hub.load(name, root=tmp_path, streaming=streaming))
+    assert len(samples) == 2
+    for sample in samples:
+        assert isinstance(sample.image, Image.Image) and sample.image.mode == "RGB" and sample.image.size == (16, 12)
+        assert isinstance(sample.id, str)
+    first, second = samples
+    assert np.array_equal(first.image, picture(0)) and np.array_equal(second.image, picture(1))
+    if name == "coco_captions":
+        assert first.captions == ("a", "b") and second.captions == ("c",) and first.id == "7"
+    if name == "flickr30k":
+        assert second.captions == tuple("fghij")
+    if name == "vqav2":
+        assert first.answer == "3" and first.answers == tuple("0123456789") and first.kind == "how many"
+    if name == "refcoco":
+        assert first.box == (1.0, 2.0, 4.0, 6.0) and second.expressions == ("it", "that")
+    if name == "pope":
+        assert [sample.answer for sample in samples] == ["yes", "no"]
+    if name == "docvqa":
+        assert first.answer == "12" and first.answers == ("12", "12.00")
+
+
+def test_gqa_joins_questions_with_pictures_kept_apart(tmp_path):
+    folder = tmp_path / "lmms-lab-encoder/GQA"
+    for config in ("testdev_balanced_instructions", "testdev_balanced_images"):
+        (folder / config).mkdir(parents=True)
+    questions = {"question": ["q1", "q2", "q3"], "answer": ["a1", "a2", "a3"], "imageId": ["n2", "n1", "n2"]}
+    datasets.Dataset.from_dict(questions).to_parquet(folder / "testdev_balanced_instructions/testdev-0.parquet")
+    images = datasets.Dataset.from_dict({"id": ["n1", "n2"], "image": [picture(1), picture(2)]})
+    images.cast_column("image", datasets.Image()).to_parquet(folder / "testdev_balanced_images/testdev-0.parquet")
+    card(folder, {"testdev_balanced_instructions": ["testdev"], "testdev_balanced_images": ["testdev"]})
+    samples = list(hub.load("gqa", root=tmp_path))
+    assert [sample.question for sample in samples] == ["q1", "q2", "q3"]
+    for sample, seed in zip(samples, (2, 1, 2), strict=True):
+        assert np.array_equal(sample.image, picture(seed))
+
+
+def test_a_missing_column_is_named_with_those_found(tmp_path):
+    write(tmp_path, "flickr30k", sentences=["one", "two"], img_id=["0", "1"])
+    with pytest.raises(InputError, match=r"lmms-lab-encoder/flickr30k .*no column 'caption'; it has .*'sentences'"):
+        list(hub.load("flickr30k", root=tmp_path))
+
+
+def test_unknown_names_splits_and_limits(tmp_path):
+    with pytest.raises(InputError, match="no data set 'imagenet'; there are coco_captions"):
+        hub.load("imagenet")
+    with pytest.raises(InputError, match="no split 'train'; it has val, testA, testB"):
+        hub.load("refcoco", "train")
+    with pytest.raises(InputError, match="limit is 0"):
+        hub.load("refcoco", limit=0)
+    with pytest.raises(InputError, match="has no lmms-lab-encoder/POPE"):
+        list(hub.load("pope", root=tmp_path))
+
+
+def test_limit_stops_early_and_the_environment_names_the_folder(tmp_path, monkeypatch):
+    write(tmp_path, "pope", **ROWS["pope"])
+    monkeypatch.setenv("COURSE_HUB_ROOT", str(tmp_path))
+    assert len(list(hub.load("pope", limit=1))) == 1
+
+
+def test_without_a_network_it_says_so(monkeypatch):
+    def unreachable(*_, **__):
+        raise ConnectionError("Couldn't reach the Hub")
+
+    monkeypatch.delenv("COURSE_HUB_ROOT", raising=False)
+    monkeypatch.setattr(datasets, "load_dataset", unreachable)
+    with pytest.raises(OfflineError, match="lmms-lab-encoder/POPE .*could not be reached"):
+        list(hub.load("pope"))
+
+
+def test_the_installed_library_offline_ends_in_the_same_error(monkeypatch):
+    """No stand-in here: `datasets` itself, told that there is no network."""
+    monkeypatch.delenv("COURSE_HUB_ROOT", raising=False)
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
+    import huggingface_hub.constants
+
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(OfflineError, match="lmms-lab-encoder/flickr30k"):
+        list(hub.load("flickr30k"))
