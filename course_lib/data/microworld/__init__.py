@@ -12,7 +12,14 @@ import numpy as np
 
 from course_lib.data.microworld.annotations import Annotations, annotations
 from course_lib.data.microworld.captions import captions
+from course_lib.data.microworld.expressions import TYPES as EXPRESSION_TYPES
+from course_lib.data.microworld.expressions import Expression, referring_expressions
+from course_lib.data.microworld.noise import NoisyCaption, noisy_captions
+from course_lib.data.microworld.questions import ANSWERS, Asked, Question, annotators, balanced_questions, questions
+from course_lib.data.microworld.questions import TYPES as QUESTION_TYPES
+from course_lib.data.microworld.reading import is_true
 from course_lib.data.microworld.render import masks, render
+from course_lib.data.microworld.words import VOCABULARY
 from course_lib.data.microworld.world import (
     BACKGROUNDS,
     COLOURS,
@@ -32,23 +39,37 @@ from course_lib.data.microworld.world import (
 )
 
 __all__ = [
+    "ANSWERS",
     "BACKGROUNDS",
     "COLOURS",
+    "EXPRESSION_TYPES",
     "HELD_OUT",
     "MATERIALS",
     "MOST_OBJECTS",
     "PAIRS",
+    "QUESTION_TYPES",
     "SEEN",
     "SHAPES",
     "SIZES",
     "SPLITS",
+    "VOCABULARY",
     "Annotations",
+    "Asked",
+    "Expression",
+    "NoisyCaption",
     "Object",
+    "Question",
     "Scene",
     "annotations",
+    "annotators",
+    "balanced_questions",
     "captions",
+    "is_true",
     "masks",
+    "noisy_captions",
     "pairs",
+    "questions",
+    "referring_expressions",
     "render",
     "sample_scenes",
     "single_object_scenes",

@@ -11,7 +11,7 @@ from course_lib.data.microworld.world import Object, Scene
 # What a word of the scene graph can be called; the first is the usual one, which captions(scene)[0] keeps to.
 SIZE_WORDS = {"small": ("small", "little"), "large": ("large", "big")}
 MATERIAL_WORDS = {
-    "plain": ("plain", "matte"),
+    "plain": ("plain",),
     "shiny": ("shiny", "glossy"),
     "striped": ("striped", "stripy"),
     "dotted": ("dotted", "spotted"),
@@ -31,7 +31,7 @@ RELATION_WORDS = {
 }
 PLURALS = {"cross": "crosses"}  # the other shapes take an s
 NUMBERS = ("zero", "one", "two", "three", "four")
-KINDS = ("objects", "shapes", "things")
+KINDS = ("object", "shape", "thing")
 OPENINGS = ("a picture of", "an image of", "a drawing of", "here is", "there is", "")
 MARGIN = 0.05  # a relation holds if the centres are farther apart than this along its axis
 
@@ -124,7 +124,7 @@ def _relational(scene: Scene, pick: Pick) -> str:
     """A sentence on where one object is, seen from another, or in the picture if it is alone."""
     things = _shuffled(scene.objects, pick)
     if len(things) == 1:
-        kind = pick(("object", "shape", "thing"))
+        kind = pick(KINDS)
         return f"the only {kind} is {_with_article(_some(things[0], pick))} {_place(things[0])}"
     a, b = things[:2]
     where = pick(RELATION_WORDS[relation(a, b)])

@@ -44,7 +44,7 @@ _PHRASE = re.compile(
     rf"(?:an|a|the|one) (?P<single>single )?(?:(?P<size>{_any(_SIZES)}) )?(?:(?P<material>{_any(_MATERIALS)}) )?"
     rf"(?P<colour>{_any(COLOURS)}) (?P<shape>{_any(SHAPES)})\b"
     rf"|(?P<number>{_any(NUMBERS)}) (?P<counted>{_any(_SINGULAR)})\b"
-    rf"|the only (?P<only>{_any([kind[:-1] for kind in KINDS])}) is\b"
+    rf"|the only (?P<only>{_any(KINDS)}) is\b"
     rf"|on an? (?P<background>{_any(_BACKGROUNDS)}) (?:background|backdrop)\b"
     rf"|(?:is )?(?P<relation>{_any(_RELATIONS)})\b"
     rf"|(?:at|in) the (?P<region>{_any(_REGIONS)})\b"

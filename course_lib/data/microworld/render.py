@@ -56,14 +56,14 @@ SHADOW_STRENGTH, SHADOW_REACH, SHADOW_BLUR = np.float32(0.62), np.float32(0.030)
 _CHUNK = 256  # scenes drawn together at 64 px: enough to share the work, few enough to stay in the cache
 # Stripes and dots are a pale tone of the colour, or a deep one where the colour is pale itself.
 TONE_RGB = {
-    "red": (255, 190, 180),
-    "orange": (255, 228, 182),
+    "red": (255, 166, 156),
+    "orange": (255, 221, 160),
     "yellow": (222, 150, 20),
-    "green": (178, 238, 205),
-    "blue": (190, 220, 255),
-    "purple": (222, 190, 250),
+    "green": (140, 226, 184),
+    "blue": (164, 205, 255),
+    "purple": (204, 166, 242),
     "pink": (214, 70, 140),
-    "black": (172, 172, 186),
+    "black": (156, 156, 172),
 }
 _OBJECT_RGB = np.array([RGB[colour] for colour in COLOURS], np.float32)
 _TONES = np.array([TONE_RGB[colour] for colour in COLOURS], np.float32)
@@ -180,6 +180,8 @@ def _stamps(drawn: Table, size: int, scene: np.ndarray, spot: np.ndarray, window
             gx, gy = ur * np.float32(2.0), vr * np.float32(2.0)
             gx, gy = gx - np.floor(gx + _half), gy - np.floor(gy + _half)
             pattern[rows] = _clip01((np.float32(0.31) - np.sqrt(gx * gx + gy * gy)) * px * _half + _half)
+    # They end short of the outline, which keeps the shape in one piece where a pale tone meets a pale background.
+    pattern *= _clip01((inside - np.float32(0.05)) * scale[wide])
     tone = _TONES[colour][:, :, None, None]
     rgb = paint + pattern[:, None] * (tone - paint)
 
