@@ -330,15 +330,21 @@ class _Kept(io.StringIO):
 
 @contextlib.contextmanager
 def _as_it_was() -> Iterator[None]:
-    """Leaves random state, default type, grad mode and warnings as they were, and starts from seed 0."""
+    """Leaves random state, default type, grad mode and warnings as they were, and starts from seed 0.
+
+    One thread: what is asked is small, and threads that wait for each other on a busy machine make it far slower.
+    """
     dtype = torch.get_default_dtype()
     state = torch.get_rng_state()
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
     try:
         with warnings.catch_warnings(), torch.enable_grad():
             warnings.simplefilter("ignore")
             torch.manual_seed(0)
             yield
     finally:
+        torch.set_num_threads(threads)
         torch.set_rng_state(state)
         torch.set_default_dtype(dtype)
 

@@ -119,7 +119,7 @@ class Exercise:
     mistakes: tuple[Mistake, ...]
     measure: Measure | None = None
     explanation: str = ""
-    seconds: float = 2.0
+    seconds: float = 5.0
     keys: dict[str, tuple[str, ...]] = field(default_factory=dict)
     equivalents: dict[str, str] = field(default_factory=dict)
 

@@ -355,7 +355,7 @@ def _error(exercise: Exercise, outcome: Outcome) -> Verdict:
         )
     hint = ""
     if outcome.error == "TypeError" and "positional argument" in outcome.message:
-        hint = f" It is called as {exercise.signature}."
+        hint = f" It is called as {exercise.signature.removeprefix('def ')}."
     elif outcome.error == "TypeError" and "not callable" in outcome.message and not outcome.line:
         asked = "class" if exercise.asked == "module" else "function"
         hint = f" Give the {asked} itself: check({exercise.id!r}, {exercise.name})."
@@ -392,6 +392,8 @@ def _measured(exercise: Exercise, case: Case, outcome: Outcome) -> Verdict:
 
 def _chosen(exercise: Exercise, case: Case, outcome: Outcome) -> Verdict:
     value = outcome.value
+    if isinstance(value, dict):
+        value = {key: one.strip().lower() if isinstance(one, str) else one for key, one in value.items()}
     options = exercise.keys
     listed = ", ".join(repr(key) for key in options)
     if not isinstance(value, dict):
