@@ -49,19 +49,28 @@ class CLIPText(nn.Module):
         Raises:
             InputError: wrong shape, type or ids.
         """
-        hidden_states = self.forward_features(input_ids, attention_mask)
-        return hidden_states[torch.arange(len(input_ids), device=input_ids.device), self.end_positions(input_ids)]
+        self.check(input_ids, attention_mask)
+        return self.forward_embeddings(self.token_embedding(input_ids), attention_mask, self.end_positions(input_ids))
 
     def forward_features(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
         """(B, T) -> (B, T, D), a normalised hidden state for each token."""
-        check_input_ids(input_ids, self.config.vocab_size, self.config.context_length, attention_mask)
+        self.check(input_ids, attention_mask)
         return self.forward_embeddings(self.token_embedding(input_ids), attention_mask)
 
-    def forward_embeddings(self, token_embeddings: Tensor, attention_mask: Tensor | None = None) -> Tensor:
-        """(B, T, D) -> (B, T, D), as `forward_features` from where tokens are vectors: a learned prompt enters here."""
+    def forward_embeddings(
+        self, token_embeddings: Tensor, attention_mask: Tensor | None = None, read: Tensor | None = None
+    ) -> Tensor:
+        """The encoder from where tokens are vectors: a learned prompt enters here.
+
+        (B, T, D) -> (B, T, D), or (B, D) at the positions `read` (B), which for CLIP are `end_positions(input_ids)`.
+        """
         mask = padding_mask(attention_mask, causal=True)
         hidden_states = token_embeddings + self.position_embedding[: token_embeddings.shape[1]]
-        return self.final_norm(self.transformer(hidden_states, mask, is_causal=mask is None))
+        return self.final_norm(self.transformer(hidden_states, mask, mask is None, read))
+
+    def check(self, input_ids: Tensor, attention_mask: Tensor | None) -> None:
+        """Raises InputError unless these are ids of this vocabulary, and no more of them than there are positions."""
+        check_input_ids(input_ids, self.config.vocab_size, self.config.context_length, attention_mask)
 
     def end_positions(self, input_ids: Tensor) -> Tensor:
         """(B, T) -> (B), the place of the end token in each text; 0 in a text that has none."""

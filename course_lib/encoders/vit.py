@@ -40,13 +40,17 @@ class ViT(nn.Module):
         Raises:
             InputError: the pictures are not of the configured size, or none is given.
         """
-        return self.post_norm(self.forward_features(pixel_values)[:, 0])
+        return self.post_norm(self.transformer(self.embed(pixel_values), read=0))
 
     def forward_features(self, pixel_values: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, 1 + N, D): class token, then patches row by row, as the last block leaves them."""
+        return self.transformer(self.embed(pixel_values))
+
+    def embed(self, pixel_values: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, 1 + N, D): class token and patches with their positions, as the first block gets them."""
         check_pixel_values(pixel_values, self.config.channels, pair(self.config.image_size))
         tokens = prepend(self.class_embedding, self.patch_embedding(pixel_values))
-        return self.transformer(self.pre_norm(tokens + self.position_embedding))
+        return self.pre_norm(tokens + self.position_embedding)
 
     def __init__(self, config: ViTConfig):
         super().__init__()

@@ -15,7 +15,7 @@ def quick_gelu(x: Tensor) -> Tensor:
 
     Source: Hendrycks and Gimpel, Gaussian Error Linear Units, section 2.
     """
-    return x * torch.sigmoid(1.702 * x)
+    return F.silu(1.702 * x) / 1.702  # the same function, in two steps fewer for autograd than x * sigmoid(1.702 * x)
 
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {

@@ -22,18 +22,27 @@ class MultiHeadAttention(nn.Module):
     Source: Vaswani et al., Attention Is All You Need, section 3.2.
     """
 
-    def forward(self, hidden_states: Tensor, attention_mask: Tensor | None = None, is_causal: bool = False) -> Tensor:
+    def forward(
+        self,
+        hidden_states: Tensor,
+        attention_mask: Tensor | None = None,
+        is_causal: bool = False,
+        read: Tensor | int | None = None,
+    ) -> Tensor:
         """Mixes the positions of a sequence.
 
         Args:
             hidden_states: (B, T, D).
             attention_mask: None, or boolean (B, 1, T, T), true where a query (row) may look at a key (column).
             is_causal: each position sees itself and those before it; with no `attention_mask`.
+            read: None for all positions; or the one that will be read, in all sequences (int) or in each (B).
 
         Returns:
-            (B, T, D).
+            (B, T, D); (B, D) with `read`.
         """
         query, key, value = self.project(hidden_states)
+        if read is not None:
+            return self.out(self.ask_once(query, key, value, attention_mask, is_causal, read))
         mixed = F.scaled_dot_product_attention(
             query, key, value, attention_mask, self.dropout if self.training else 0.0, is_causal
         )
@@ -56,6 +65,18 @@ class MultiHeadAttention(nn.Module):
         qkv = self.qkv(hidden_states).view(batch, length, 3, self.heads, width // self.heads)
         return qkv.permute(2, 0, 3, 1, 4).unbind(0)
 
+    def ask_once(self, query, key, value, attention_mask, is_causal: bool, read: Tensor | int) -> Tensor:
+        """(B, D): what one position of each sequence is answered; the others do not ask."""
+        if is_causal:
+            length = key.shape[2]
+            last = torch.as_tensor(read, device=key.device).remainder(length).view(-1, 1, 1, 1)
+            attention_mask = torch.arange(length, device=key.device) <= last
+        elif attention_mask is not None:
+            attention_mask = pick(attention_mask.transpose(1, 2), read).unsqueeze(2)
+        query = pick(query.transpose(1, 2), read).unsqueeze(2)
+        dropout = self.dropout if self.training else 0.0
+        return F.scaled_dot_product_attention(query, key, value, attention_mask, dropout).flatten(1)
+
     def weights(self, hidden_states: Tensor, attention_mask: Tensor | None = None, is_causal: bool = False) -> Tensor:
         """The attention weights (B, heads, T, T) behind `forward`, rows summing to 1: to look at, not to train with."""
         query, key, _ = self.project(hidden_states)
@@ -65,6 +86,15 @@ class MultiHeadAttention(nn.Module):
         if attention_mask is not None:
             scores = scores.masked_fill(~attention_mask, float("-inf"))
         return scores.softmax(-1)
+
+
+def pick(sequence: Tensor, read: Tensor | int | None) -> Tensor:
+    """The position that is read: (B, T, ...) -> (B, ...), at one place in all (int) or in each (B); None picks all."""
+    if read is None:
+        return sequence
+    if isinstance(read, int):
+        return sequence[:, read]
+    return sequence[torch.arange(len(sequence), device=sequence.device), read]
 
 
 def padding_mask(attention_mask: Tensor | None, causal: bool = False) -> Tensor | None:

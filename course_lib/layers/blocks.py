@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
-from course_lib.layers.attention import MultiHeadAttention
+from course_lib.layers.attention import MultiHeadAttention, pick
 from course_lib.layers.mlp import MLP
 
 
@@ -24,9 +24,16 @@ class PreNormBlock(nn.Module):
     Source: Xiong et al., On Layer Normalization in the Transformer Architecture, figure 1b.
     """
 
-    def forward(self, hidden_states: Tensor, attention_mask: Tensor | None = None, is_causal: bool = False) -> Tensor:
-        """(B, T, D) -> (B, T, D); masks as in `MultiHeadAttention`."""
-        hidden_states = hidden_states + self.attention(self.norm1(hidden_states), attention_mask, is_causal)
+    def forward(
+        self,
+        hidden_states: Tensor,
+        attention_mask: Tensor | None = None,
+        is_causal: bool = False,
+        read: Tensor | int | None = None,
+    ) -> Tensor:
+        """(B, T, D) -> (B, T, D), or (B, D) with `read`; arguments as in `MultiHeadAttention`."""
+        mixed = self.attention(self.norm1(hidden_states), attention_mask, is_causal, read)
+        hidden_states = pick(hidden_states, read) + mixed
         return hidden_states + self.mlp(self.norm2(hidden_states))
 
     def __init__(
@@ -60,10 +67,16 @@ class PostNormBlock(nn.Module):
     Source: Vaswani et al., Attention Is All You Need, section 3.1; Devlin et al., BERT, section 3.
     """
 
-    def forward(self, hidden_states: Tensor, attention_mask: Tensor | None = None, is_causal: bool = False) -> Tensor:
-        """(B, T, D) -> (B, T, D); masks as in `MultiHeadAttention`."""
-        mixed = self.dropout(self.attention(hidden_states, attention_mask, is_causal))
-        hidden_states = self.norm1(hidden_states + mixed)
+    def forward(
+        self,
+        hidden_states: Tensor,
+        attention_mask: Tensor | None = None,
+        is_causal: bool = False,
+        read: Tensor | int | None = None,
+    ) -> Tensor:
+        """(B, T, D) -> (B, T, D), or (B, D) with `read`; arguments as in `MultiHeadAttention`."""
+        mixed = self.dropout(self.attention(hidden_states, attention_mask, is_causal, read))
+        hidden_states = self.norm1(pick(hidden_states, read) + mixed)
         return self.norm2(hidden_states + self.dropout(self.mlp(hidden_states)))
 
     def __init__(
@@ -92,11 +105,20 @@ class Transformer(nn.Module):
         layers: how many.
     """
 
-    def forward(self, hidden_states: Tensor, attention_mask: Tensor | None = None, is_causal: bool = False) -> Tensor:
-        """(B, T, D) -> (B, T, D)."""
-        for block in self.blocks:
+    def forward(
+        self,
+        hidden_states: Tensor,
+        attention_mask: Tensor | None = None,
+        is_causal: bool = False,
+        read: Tensor | int | None = None,
+    ) -> Tensor:
+        """(B, T, D) -> (B, T, D), or (B, D) with `read`; arguments as in `MultiHeadAttention`.
+
+        What is read is one position, so the last block computes only that one: the same numbers, a block's MLP saved.
+        """
+        for block in self.blocks[:-1]:
             hidden_states = block(hidden_states, attention_mask, is_causal)
-        return hidden_states
+        return self.blocks[-1](hidden_states, attention_mask, is_causal, read)
 
     def __init__(self, block: Callable[[], nn.Module], layers: int):
         super().__init__()

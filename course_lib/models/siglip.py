@@ -169,8 +169,7 @@ class SigLIPText(nn.Module):
         """(B, T) -> (B, D)."""
         check_input_ids(input_ids, self.config.vocab_size, self.config.context_length, attention_mask)
         hidden_states = self.token_embedding(input_ids) + self.position_embedding[: input_ids.shape[1]]
-        hidden_states = self.transformer(hidden_states, padding_mask(attention_mask))
-        return self.head(self.final_norm(hidden_states)[:, -1])
+        return self.head(self.final_norm(self.transformer(hidden_states, padding_mask(attention_mask), read=-1)))
 
     def __init__(self, config: SigLIPTextConfig):
         super().__init__()
