@@ -37,7 +37,7 @@ run: $(READY)  ## run a lesson without a browser: make run LESSON=06
 	@$(BIN)/course run $(LESSON)
 
 test: lint  ## everything: lint, unit tests, every notebook executed and compared, sources and notebooks in step
-	$(BIN)/pytest --nbval -q tests notebooks solutions
+	$(BIN)/pytest --nbval -q tests $(wildcard notebooks solutions)
 
 quick: $(READY)  ## the fast unit tests only
 	$(BIN)/pytest -q -m "not slow" tests

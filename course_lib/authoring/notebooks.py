@@ -35,7 +35,7 @@ from nbformat import NotebookNode
 
 from course_lib.authoring.lessons import Lesson, published, readme_with_table, root_folder, table
 from course_lib.errors import CourseError, FileError, InputError
-from course_lib.files import write_atomically, writing
+from course_lib.files import write_atomically
 
 KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
 STUB = "# YOUR CODE HERE\nraise NotImplementedError()"  # nbgrader's own, so that its release version equals ours
@@ -218,9 +218,10 @@ def kernel_environment(root: Path) -> dict[str, str]:
 
 class _Client(NotebookClient):
     """Runs cells in this environment's own Python (never in a kernel of the same name installed elsewhere), and tells
-    a listener of every output as it comes."""
+    of every output and of every step of a progress bar as it comes."""
 
     listener: Callable[[int, NotebookNode], None] | None = None
+    ticker: Callable[[str], None] | None = None
 
     def create_kernel_manager(self):
         manager = super().create_kernel_manager()
@@ -228,6 +229,11 @@ class _Client(NotebookClient):
         if manager.has_trait("transport_encryption"):
             manager.transport_encryption = "auto"  # other users of the machine cannot listen; else the kernel warns
         return manager
+
+    def process_message(self, msg, cell, cell_index):
+        if self.ticker is not None and msg["content"].get("metadata", {}).get("progress"):
+            self.ticker(msg["content"]["data"]["text/plain"])
+        return super().process_message(msg, cell, cell_index)
 
     def output(self, outs, msg, display_id, cell_index):
         out = super().output(outs, msg, display_id, cell_index)
@@ -241,6 +247,7 @@ def execute(
     folder: Path,
     environment: dict[str, str],
     listener: Callable[[int, NotebookNode], None] | None = None,
+    ticker: Callable[[str], None] | None = None,
 ) -> float:
     """Executes a notebook's cells in place.
 
@@ -249,6 +256,7 @@ def execute(
         folder: the folder its kernel runs in.
         environment: the kernel's environment variables, all of them.
         listener: called with a cell's index and each of its outputs, as they come.
+        ticker: called with the text of a progress bar, each time that one moves.
 
     Returns:
         How long it took, in seconds.
@@ -264,7 +272,7 @@ def execute(
         coalesce_streams=True,
         allow_errors=False,
     )
-    client.listener = listener
+    client.listener, client.ticker = listener, ticker
     start = time.perf_counter()
     try:
         client.execute(cwd=str(folder), env=environment)
@@ -455,13 +463,12 @@ def run(lesson: Lesson, root: Path | None = None, say: Callable[[str], None] = p
     """
     root = root or root_folder()
     built, copied = root / "notebooks" / f"{lesson.stem}.ipynb", root / "build" / f"{lesson.stem}.ipynb"
-    with writing(copied.parent):
-        copied.parent.mkdir(exist_ok=True)
     source = root / "notebooks" / "source" / f"{lesson.stem}.py"
     notebook = read(built) if built.is_file() else convert(source, f"notebooks/{lesson.stem}.ipynb", root)
     for cell in notebook.cells:
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
+    write(notebook, copied)  # what cannot be written is known before the minutes are spent
     shown = 0
 
     def listen(index: int, output: NotebookNode) -> None:
@@ -473,9 +480,12 @@ def run(lesson: Lesson, root: Path | None = None, say: Callable[[str], None] = p
         if text := _as_text(output):
             say(text)
 
+    def tick(text: str) -> None:
+        print(f"\r{text}", end="\n" if "100%|" in text else "", file=sys.stderr, flush=True)
+
     environment = os.environ | {"MPLBACKEND": "module://matplotlib_inline.backend_inline", "OMP_WAIT_POLICY": "passive"}
     with _kept_whatever_happens(notebook, copied):
-        execute(notebook, built.parent, environment, listen)
+        execute(notebook, built.parent, environment, listen, tick if sys.stderr.isatty() else None)
     return copied
 
 
@@ -495,9 +505,12 @@ def _as_text(output: NotebookNode) -> str:
     if output.output_type == "error":
         return ""
     data = output.get("data", {})
-    if "image/png" in data:
+    plain = data.get("text/plain", "")
+    if "image/png" in data or output.metadata.get("progress"):
         return ""
-    return data.get("text/plain", data.get("text/markdown", "")).rstrip("\n")
+    if re.fullmatch(r"<[\w.]+ (?:object|size).*>", plain):  # the name of what a browser would show
+        return data.get("text/markdown", "")
+    return plain
 
 
 def main(arguments: list[str] | None = None) -> None:

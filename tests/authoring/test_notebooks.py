@@ -10,6 +10,7 @@ import pytest
 from course_lib.authoring import notebooks
 from course_lib.authoring.lessons import Lesson, root_folder
 from course_lib.authoring.notebooks import BuildError
+from course_lib.errors import FileError
 
 HEADER = """# %% [markdown] tags=["course-header"]
 # # A lesson
@@ -233,6 +234,43 @@ def test_a_lesson_runs_without_a_browser(clone):
     assert "two and two: 4" in said
     assert notebooks.read(copy).cells[2].outputs[0].text == "two and two: 4\n"
     assert not (clone / "notebooks/06_clip.ipynb").exists()
+
+
+@pytest.mark.slow
+def test_what_a_browser_would_show_is_left_out_of_what_is_printed(clone):
+    lesson(
+        clone,
+        """# %% [markdown]
+# ## The heading
+
+# %%
+from IPython.display import HTML, Markdown, display
+
+from course_lib.runtime import progress
+
+for _ in progress(range(2)):
+    pass
+display(HTML("<b>bold</b>"), Markdown("*text*"))
+[1, 2]
+""",
+    )
+    said = []
+    notebooks.run(Lesson("06", "clip", "CLIP", True), clone, said.append)
+    assert said == ["\n--- A lesson\n", "\n--- The heading\n", "*text*", "[1, 2]"]
+
+
+def test_a_lesson_whose_copy_cannot_be_written_is_not_begun(clone, monkeypatch):
+    (clone / "build").write_text("a file where the folder should be")
+    monkeypatch.setattr(notebooks, "execute", lambda *_: pytest.fail("it was executed"))
+    with pytest.raises(FileError, match="^cannot write 06_clip.ipynb: "):
+        notebooks.run(Lesson("06", "clip", "CLIP", True), clone, quietly)
+
+
+@pytest.mark.parametrize("content", ["", "{}", '{"cells": 1}', "not a notebook"])
+def test_a_damaged_notebook_is_one_sentence(clone, content):
+    (clone / "notebooks/06_clip.ipynb").write_text(content)
+    with pytest.raises(FileError, match="^06_clip.ipynb is no notebook: restore it"):
+        notebooks.run(Lesson("06", "clip", "CLIP", True), clone, quietly)
 
 
 @pytest.mark.slow
