@@ -12,6 +12,7 @@ import numpy as np
 
 from course_lib.data.microworld.annotations import Annotations, annotations
 from course_lib.data.microworld.captions import captions
+from course_lib.data.microworld.embedded import Sample, test_split
 from course_lib.data.microworld.expressions import TYPES as EXPRESSION_TYPES
 from course_lib.data.microworld.expressions import Expression, referring_expressions
 from course_lib.data.microworld.noise import NoisyCaption, noisy_captions
@@ -59,6 +60,7 @@ __all__ = [
     "NoisyCaption",
     "Object",
     "Question",
+    "Sample",
     "Scene",
     "annotations",
     "annotators",
@@ -74,6 +76,7 @@ __all__ = [
     "sample_scenes",
     "single_object_scenes",
     "split_of",
+    "test_split",
 ]
 
 
