@@ -27,15 +27,22 @@ def packages() -> list[tuple[str, str | None, str | None]]:
     return [(name, installed.get(name), colab.get(name)) for name in names]
 
 
-def damaged_files() -> list[str]:
-    """The embedded files that are not what the manifest says, a sentence each; none if all is well."""
-    folder, wrong = data_folder(), []
+def embedded_files() -> list[tuple[str, int, str]]:
+    """The embedded files as the manifest lists them: (path below data/, bytes, "whole", "missing" or "damaged")."""
+    folder, found = data_folder(), []
     for name, entry in manifest().items():
-        if not (folder / name).is_file():
-            wrong.append(f"data/{name} is missing: restore it with git checkout data/{name}")
-        elif sha256(folder / name) != entry["sha256"]:
-            wrong.append(f"data/{name} is damaged: restore it with git checkout data/{name}")
-    return wrong
+        path = folder / name
+        state = "missing" if not path.is_file() else "whole" if sha256(path) == entry["sha256"] else "damaged"
+        found.append((name, entry["bytes"], state))
+    return found
+
+
+def _mend(files: list[tuple[str, int, str]]) -> list[str]:
+    return [
+        f"data/{name} is {state}: restore it with git checkout data/{name}"
+        for name, _, state in files
+        if state != "whole"
+    ]
 
 
 def check() -> str:
@@ -44,7 +51,7 @@ def check() -> str:
     Raises:
         FileError: one is missing or damaged.
     """
-    if wrong := damaged_files():
+    if wrong := _mend(embedded_files()):
         raise FileError("; ".join(wrong))
     return "The course is installed and its files are whole."
 
@@ -86,13 +93,12 @@ def main(console: Console | None = None) -> int:
             missing.append(name)
         shown.add_row(name, installed or "-", colab or "-", note)
     console.print(shown)
-    wrong = damaged_files()
-    entries = manifest()
-    console.print(
-        f"embedded files: {len(entries) - len(wrong)} of {len(entries)} whole, "
-        f"{sum(entry['bytes'] for entry in entries.values()) / 1e6:.1f} MB",
-        highlight=False,
-    )
+    files = embedded_files()
+    shown = Table("file below data/", "kB", "SHA-256", title="Embedded files", title_justify="left")
+    for name, size, state in files:
+        shown.add_row(name, f"{size / 1e3:,.0f}", "as in the manifest" if state == "whole" else state)
+    console.print(shown)
+    wrong = _mend(files)
     for sentence in wrong:
         console.print(sentence, style="bold red", highlight=False)
     if needed := [name for name in missing if _requirements()[name]]:

@@ -506,7 +506,7 @@ def _as_text(output: NotebookNode) -> str:
         return ""
     data = output.get("data", {})
     plain = data.get("text/plain", "")
-    if "image/png" in data or output.metadata.get("progress"):
+    if output.metadata.get("progress"):
         return ""
     if re.fullmatch(r"<[\w.]+ (?:object|size).*>", plain):  # the name of what a browser would show
         return data.get("text/markdown", "")

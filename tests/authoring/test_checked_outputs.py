@@ -42,8 +42,17 @@ CELLS = {
         ("iVBORw0KGgo", "iVBORw0KGgp"),
         False,
     ),
+    "a picture of another kind": (
+        "display({'image/webp': 'UklGRg==', 'text/plain': 'Figure: a curve'}, raw=True)",
+        ("UklGRg==", "UklGRh=="),
+        False,
+    ),
+    "the words of a picture": (
+        "display({'image/webp': 'UklGRg==', 'text/plain': 'Figure: a curve'}, raw=True)",
+        ("a curve", "a grid"),
+        True,
+    ),
     "a picture that is updated": (
-        "from IPython.display import display\n"
         "figure, axes = plt.subplots()\n"
         "handle = display(figure, display_id=True)\n"
         "for x in range(3):\n"
