@@ -76,7 +76,7 @@ def grade(
     unsafe_mode: Annotated[str | None, typer.Option(help="a weaker protection to make do with, by its name")] = None,
 ) -> None:
     """Grade submitted notebooks that nobody trusts, one row for each."""
-    from course_lib.practice.grader import main
+    from course_lib.practice.grader.grade import main
 
     raise typer.Exit(main(files, lesson=lesson, out=out, resume=resume, unsafe_mode=unsafe_mode))
 

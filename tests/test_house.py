@@ -108,3 +108,13 @@ def test_the_readme_has_a_line_for_each_folder_and_no_other():
     folders = {path.relative_to(ROOT).parts[0] for path in tracked() if len(path.relative_to(ROOT).parts) > 1}
     rooms = {room_of(module) for module in modules() if module.parent != ROOT / "course_lib"}
     assert {f"{name}/" for name in folders | rooms if not name.startswith(".")} <= set(named)
+
+
+def test_make_calls_what_exists():
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    called = set(re.findall(r"-m (course_lib[\w.]+)", makefile))
+    assert {"course_lib.authoring.notebooks", "course_lib.authoring.dataset"} <= called
+    for module in called:
+        assert (ROOT / (module.replace(".", "/") + ".py")).is_file(), f"the Makefile calls {module}"
+    (page,) = re.findall(r"default_url=/lab/tree/(\S+)", makefile)
+    assert (ROOT / page).is_file(), "what JupyterLab opens first"
