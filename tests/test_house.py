@@ -115,6 +115,10 @@ def test_make_calls_what_exists():
     called = set(re.findall(r"-m (course_lib[\w.]+)", makefile))
     assert {"course_lib.authoring.notebooks", "course_lib.authoring.dataset"} <= called
     for module in called:
-        assert (ROOT / (module.replace(".", "/") + ".py")).is_file(), f"the Makefile calls {module}"
+        path = ROOT / (module.replace(".", "/") + ".py")
+        assert path.is_file(), f"the Makefile calls {module}"
+        assert 'if __name__ == "__main__":\n    main()' in path.read_text(encoding="utf-8"), (
+            f"{module} does nothing when called"
+        )
     (page,) = re.findall(r"default_url=/lab/tree/(\S+)", makefile)
     assert (ROOT / page).is_file(), "what JupyterLab opens first"
