@@ -75,6 +75,7 @@ class Question:
         inputs: arguments by name, passed by position (a learner may name parameters otherwise).
         construct: keyword arguments that a module is built with.
         state: weights copied into a module.
+        initial: names of a module's parameters whose values right after it was built are reported.
         gradients: also ask for the derivative of the result by every floating tensor given (and by a module's weights).
         seconds: after that long the call is stopped.
         device: where tensors and module are put.
@@ -84,6 +85,7 @@ class Question:
     inputs: dict[str, Any] = field(default_factory=dict)
     construct: dict[str, Any] = field(default_factory=dict)
     state: dict[str, torch.Tensor] = field(default_factory=dict)
+    initial: tuple[str, ...] = ()
     gradients: bool = False
     seconds: float = 5.0
     device: str = "cpu"
@@ -97,6 +99,7 @@ class Outcome:
         value: what was returned; tensors detached, on the CPU, of type `torch.Tensor` exactly.
         gradients: by name; None for a tensor that the result does not depend on. None altogether: the result cannot be
             differentiated.
+        initial: a module's parameters right after it was built, those that were asked for.
         changed: names of arguments that the call modified.
         error: the type of the exception that ended it ("" if none did); "TimeLimit" if it was stopped.
         message: what the exception said.
@@ -108,6 +111,7 @@ class Outcome:
 
     value: Any = None
     gradients: dict[str, torch.Tensor | None] | None = None
+    initial: dict[str, torch.Tensor] = field(default_factory=dict)
     changed: list[str] = field(default_factory=list)
     error: str = ""
     message: str = ""
@@ -162,6 +166,8 @@ def _call(answer: Any, question: Question, inputs: list[Any], outcome: Outcome) 
         if not (isinstance(answer, type) and issubclass(answer, torch.nn.Module)):
             raise TypeError("the answer should be a class that inherits from nn.Module, not an object made from one")
         function = answer(**copied(question.construct))
+        own = dict(function.named_parameters())
+        outcome.initial = {name: plain(own[name]) for name in question.initial if name in own}
         function.load_state_dict(copied(question.state))
         function.to(question.device).eval()
         if question.gradients:
@@ -291,6 +297,8 @@ def from_tree(value: Any, depth: int = 0) -> Any:
             and all(type(name) is str for name in whole.changed)
             and type(gradients) is dict
             and all(part is None or type(part) is torch.Tensor for part in gradients.values())
+            and type(whole.initial) is dict
+            and all(type(part) is torch.Tensor for part in whole.initial.values())
             and type(whole.seconds) in (int, float)
         ):
             raise ValueError("not an outcome: a field has the wrong type")

@@ -15,7 +15,7 @@ import torch
 from course_lib.errors import CourseError
 from course_lib.practice.asking import Given, Unknown, ask
 from course_lib.practice.exercise import Case, Exercise, exercise, held_back
-from course_lib.practice.judging import FAULTS, Verdict, judge, kind_of
+from course_lib.practice.judging import Verdict, judge, kind_of, telling
 from course_lib.practice.progress import recall, remember, tried
 from course_lib.runtime import in_notebook
 
@@ -63,9 +63,9 @@ class Report:
 
     @property
     def failure(self) -> Result | None:
-        """The failed case that says most: one whose mistake is recognised by name, then one that may be shown."""
-        failed = [result for result in self.results if not result.verdict.passed]
-        return min(failed, key=lambda r: (r.verdict.mistake in FAULTS, not r.visible), default=None)
+        """The failed case that says most (`judging.telling`)."""
+        place = telling([result.verdict for result in self.results])
+        return None if place is None else self.results[place]
 
     def _headline(self) -> str:
         one = self.exercise

@@ -5,7 +5,7 @@ the first without the other two:
 
     exercises.py   EXERCISES: what is asked, the reference, the cases a learner sees, hints, likely mistakes
     held_back.py   CASES: exercise id -> more cases, of which a learner is shown the property but not the numbers
-    mutants.py     MUTANTS, ALTERNATIVES: wrong answers that learners write, right ones written differently, for tests
+    answers.py     SOLUTIONS, ALTERNATIVES, MUTANTS: model solutions, right answers written differently, wrong ones
 
 A new lesson adds these three files and nothing else.
 """
@@ -33,6 +33,7 @@ class Case:
         inputs: arguments by name, in order; tensors, numbers, strings, lists, tuples, dicts and `Given` parts.
         construct: keyword arguments that a module is built with.
         state: weights copied into a module, by name.
+        initial: names of a module's parameters that must start with the values that the reference's start with.
         gradients: whether the derivatives must be right too.
         hidden: what only the judge sees: the labels of a held-back split.
     """
@@ -41,6 +42,7 @@ class Case:
     inputs: dict[str, Any] = field(default_factory=dict)
     construct: dict[str, Any] = field(default_factory=dict)
     state: dict[str, torch.Tensor] = field(default_factory=dict)
+    initial: tuple[str, ...] = ()
     gradients: bool = False
     hidden: dict[str, Any] = field(default_factory=dict)
 
@@ -102,7 +104,7 @@ class Exercise:
         explanation: what there is to know once it is right.
         seconds: how long one case may take.
         keys: for a value, what each key may be: {"figure": ("a", "b", "c")}.
-        equivalents: mechanical mutations of the solution that change nothing, as "line -> line", each with the reason.
+        equivalents: mechanical mutations of the solution that change nothing: the changed line -> the reason.
     """
 
     id: str
@@ -135,6 +137,7 @@ class Exercise:
             inputs=case.inputs,
             construct=case.construct,
             state=case.state,
+            initial=case.initial,
             gradients=case.gradients,
             seconds=self.seconds,
             device=device,
@@ -146,7 +149,7 @@ class Mutant:
     """A wrong answer as a learner would write it, and the name of the mistake that the check should recognise.
 
     Args:
-        answer: a function or class of `mutants.py`, or a dict of choices.
+        answer: a function or class of `answers.py`, or a dict of choices.
         mistake: the name of one of the exercise's mistakes, or of a general fault (`practice.judging.FAULTS`).
     """
 
@@ -190,14 +193,20 @@ def held_back(exercise: Exercise, seed: int) -> list[Case]:
 
 def mutants(exercise: Exercise) -> list[Mutant]:
     """Wrong answers that learners write."""
-    module = _part(exercise.lesson, "mutants")
+    module = _part(exercise.lesson, "answers")
     return list(module.MUTANTS[exercise.id]) if module else []
 
 
 def alternatives(exercise: Exercise) -> list[Any]:
     """Right answers written differently."""
-    module = _part(exercise.lesson, "mutants")
+    module = _part(exercise.lesson, "answers")
     return list(module.ALTERNATIVES[exercise.id]) if module else []
+
+
+def solution_source(exercise: Exercise) -> str | None:
+    """The model solution as a learner's cell would hold it; None where solutions were left out (`course release`)."""
+    module = _part(exercise.lesson, "answers")
+    return source_of(module.SOLUTIONS[exercise.id], exercise.name) if module else None
 
 
 def given(part: type, config: dict[str, Any] | None = None, state: dict[str, torch.Tensor] | None = None) -> Given:
@@ -208,14 +217,17 @@ def given(part: type, config: dict[str, Any] | None = None, state: dict[str, tor
 def source_of(answer: Any, name: str) -> str:
     """The source of an answer under the name that the exercise asks for: what a learner's cell would hold.
 
-    Helpers that it calls are not included; answers in `mutants.py` use `torch`, `nn` and `F` only.
+    Helpers that it calls are not included: an answer uses `torch`, `nn`, `F`, `math` and what it defines. A class
+    that inherits from another answer comes with it.
     """
     if not callable(answer):
         return f"{name} = {answer!r}\n"
     text = textwrap.dedent(inspect.getsource(answer))
     own = ast.parse(text).body[0].name
     keyword = "class" if isinstance(answer, type) else "def"
-    return text.replace(f"{keyword} {own}", f"{keyword} {name}", 1)
+    text = text.replace(f"{keyword} {own}", f"{keyword} {name}", 1)
+    parents = [base for base in getattr(answer, "__bases__", ()) if base.__module__ == answer.__module__]
+    return "\n\n".join([*(source_of(base, base.__name__) for base in parents), text])
 
 
 def _part(lesson: str, part: str) -> Any:

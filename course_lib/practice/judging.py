@@ -28,6 +28,7 @@ FAULTS = (
     "wrong gradient",
     "wrong device",
     "wrong value",
+    "wrong start",
     "not good enough",
 )
 
@@ -108,6 +109,14 @@ def judge(
     difference = compare(expected.value, outcome.value, device)
     if difference is None and case.gradients:
         difference = compare_gradients(expected.gradients, outcome.gradients, device)
+    if difference is None:
+        for name, right in expected.initial.items():
+            if compare(right, outcome.initial.get(name), device):
+                start = outcome.initial.get(name)
+                value = f"{start.item():.4g}" if start is not None and start.numel() == 1 else "something else"
+                should = f"{right.item():.4g}" if right.numel() == 1 else "other values"
+                sentence = f"The results are right, but {name} starts at {value} and should start at {should}."
+                difference = Difference("wrong start", sentence)
     if difference is None and outcome.device and outcome.device != device:
         difference = Difference(
             "wrong device",
@@ -291,6 +300,19 @@ def _compare_numbers(expected: Any, got: Any, device: str, place: str) -> Differ
     return Difference("wrong value", _relation(a, b, place))
 
 
+def telling(verdicts: list[Verdict]) -> int | None:
+    """Which of the verdicts on all cases says most: the first with the mistake named most often; None if all passed.
+
+    One wrong answer can look like several mistakes on one small case, and like its own on all of them. Of two mistakes
+    named equally often, one of the exercise's own says more than a general fault.
+    """
+    named = [verdict.mistake for verdict in verdicts if not verdict.passed]
+    if not named:
+        return None
+    best = max(named, key=lambda mistake: (named.count(mistake), mistake not in FAULTS, -named.index(mistake)))
+    return next(place for place, verdict in enumerate(verdicts) if not verdict.passed and verdict.mistake == best)
+
+
 def _relation(right: torch.Tensor, found: torch.Tensor, place: str) -> str:
     """A sentence on how wrong numbers hang together with the right ones, where they do so simply."""
     if right.ndim == 2 and right.shape[0] == right.shape[1] and torch.allclose(found, right.T, rtol=1e-3, atol=1e-5):
@@ -338,7 +360,14 @@ def _error(exercise: Exercise, outcome: Outcome) -> Verdict:
         return Verdict(False, "error", f"Your answer asked for more memory than there is{at}.")
     if outcome.error == "SystemExit":
         return Verdict(False, "error", f"Your answer called exit(){at}: return a value instead.")
-    if "a leaf Variable that requires grad" in outcome.message or "modified by an inplace operation" in outcome.message:
+    if "modified by an inplace operation" in outcome.message:
+        return Verdict(
+            False,
+            "not differentiable",
+            "The value may be right, but a tensor that its derivative needs was changed in place: use operations that "
+            "make a new tensor (x = x / y, not x /= y).",
+        )
+    if "a leaf Variable that requires grad" in outcome.message:
         return Verdict(
             False,
             "changed its argument",

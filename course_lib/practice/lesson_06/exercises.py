@@ -26,6 +26,10 @@ def pairs(seed: int, batch: int, width: int, dtype: torch.dtype = torch.float32)
     return {"image_embeds": embeds[0], "text_embeds": embeds[1]}
 
 
+# Why a mechanical change to a model solution may change nothing.
+SAME_AXIS = "for a matrix dim=1, which F.normalize takes by default, is the last dimension"
+ON_CPU = "changes nothing on a CPU; where there is a GPU, the check runs a case on it and catches this"
+
 # 06.1 ---------------------------------------------------------------------------------------------------------------
 
 
@@ -122,6 +126,12 @@ LOGITS = Exercise(
             lambda i, t, s: similarity_logits(i, t, s).softmax(dim=-1),
         ),
     ),
+    equivalents={
+        "image_embeds = F.normalize(image_features)": SAME_AXIS,
+        "image_embeds = F.normalize(image_features, dim=1)": SAME_AXIS,
+        "text_embeds = F.normalize(text_features)": SAME_AXIS,
+        "text_embeds = F.normalize(text_features, dim=1)": SAME_AXIS,
+    },
     explanation="A temperature of 0.07 stretches cosines from [-1, 1] to [-14.3, 14.3]: room enough for a sharp "
     "softmax.",
 )
@@ -256,6 +266,7 @@ CLIP_LOSS = Exercise(
             lambda i, t, s: clip_loss(i, i, s),
         ),
     ),
+    equivalents={"labels = torch.arange(len(logits_per_image))": ON_CPU},
     explanation="Guessing costs log B: a loss that stays there has learnt nothing. Compare with open_clip's ClipLoss.",
 )
 
@@ -511,6 +522,14 @@ ZERO_SHOT = Exercise(
             lambda i, e, n, t: torch.stack([_ensemble(i, e, n, [one]) for one in t]).amax(dim=0),
         ),
     ),
+    equivalents={
+        "embeds = F.normalize(encode_text(sentences))": SAME_AXIS,
+        "embeds = F.normalize(encode_text(sentences), dim=1)": SAME_AXIS,
+        "return F.normalize(image_features) @ classifier.T": SAME_AXIS,
+        "return F.normalize(image_features, dim=1) @ classifier.T": SAME_AXIS,
+        "classes.append(F.normalize(embeds.sum(dim=0), dim=-1))": "a sum points where the mean points",
+        "classes.append(F.normalize(embeds.mean(dim=0), dim=-0))": "a vector has one dimension: -1 and 0 are the same",
+    },
     explanation="The classifier is made once and costs nothing afterwards: 80 templates are as fast as one.",
 )
 
@@ -636,6 +655,7 @@ SIGLIP_LOSS = Exercise(
             lambda i, t, s, b: clip_loss(i, t, s),
         ),
     ),
+    equivalents={"signs = 2 * torch.eye(len(logits)) - 1": ON_CPU},
     explanation="No cell needs any other, so the batch can be cut up over many devices without a global softmax.",
 )
 
@@ -789,7 +809,9 @@ def head_case(seed: int, about: str, batch: int, length: int, sizes: tuple[int, 
 
 def head_cases(seed: int) -> list[Case]:
     return [
-        head_case(100 * seed, "two pictures with captions of different lengths", 2, 6, (4, 3, 2)),
+        head_case(
+            100 * seed, "two pictures with captions of different lengths", 2, 6, (4, 3, 2), initial=("logit_scale",)
+        ),
         head_case(100 * seed + 10, "five pictures, wider encoders", 5, 9, (12, 8, 6)),
     ]
 
@@ -885,6 +907,14 @@ HEAD = Exercise(
             _NotTransposed,
         ),
     ),
+    equivalents={
+        "rows = torch.arange(len(text_hidden))": "a GPU tensor may be indexed with indices on the CPU",
+        "image_embeds = F.normalize(self.visual_projection(image_token))": SAME_AXIS,
+        "image_embeds = F.normalize(self.visual_projection(image_token), dim=1)": SAME_AXIS,
+        "text_embeds = F.normalize(self.text_projection(text_token))": SAME_AXIS,
+        "text_embeds = F.normalize(self.text_projection(text_token), dim=1)": SAME_AXIS,
+        "text_token = self.final_layer_norm(text_hidden[rows, input_ids.argmax(dim=1)])": SAME_AXIS,
+    },
     explanation="With a vision and a text transformer before it and clip_loss behind it, this is CLIP.",
 )
 
@@ -999,7 +1029,7 @@ TRAIN = Exercise(
         held_back_recall,
         at_least=0.85,
         chance=1 / HELD_BACK_PAIRS,
-        baseline=0.75,
+        baseline=0.6,
     ),
     mistakes=(
         Mistake(
