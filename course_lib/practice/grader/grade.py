@@ -130,6 +130,11 @@ class Grader:
         """The names of the answers, in the exercises' order."""
         return [one.exercise.name for one in self.asked]
 
+    @property
+    def out_of(self) -> float:
+        """The points of all exercises."""
+        return float(sum(one.exercise.points for one in self.asked))
+
     def grade(self, content: bytes) -> Result:
         """Grades a notebook, given as the bytes of its file. Whatever is in it, this returns."""
         marks: dict[str, Mark] = {}
@@ -415,8 +420,5 @@ def main(files: list[Path], lesson: str, out: Path, resume: bool = False, unsafe
             return 130
     totals = [float(row["total"]) for row in report.rows]
     mean = sum(totals) / len(totals) if totals else 0.0
-    print(
-        f"{len(report.rows) - before} graded, {before} kept: {out}. "
-        f"Mean {mean:.1f} of {sum(one.exercise.points for one in grader.asked):g} points."
-    )
+    print(f"{len(report.rows) - before} graded, {before} kept: {out}. Mean {mean:.1f} of {grader.out_of:g} points.")
     return 0

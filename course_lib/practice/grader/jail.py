@@ -338,12 +338,14 @@ class Jail:
             self.namespaced = self.mode == "namespaces"
             ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
+            scratch = "/scratch" if self.namespaced else str(self.folder / "home")
+            os.makedirs(self.folder / "home")
             environment = {
-                "PATH": "/nonexistent", "USER": "student", "LOGNAME": "student", "TORCHINDUCTOR_CACHE_DIR": "/scratch",
-                "HOME": "/scratch", "TMPDIR": "/scratch" if self.namespaced else
-                str(self.folder), "LANG": "C.UTF-8", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1",
-                "MKL_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive", "MPLBACKEND": "agg", "CUDA_VISIBLE_DEVICES": "",
-                "PYTHONDONTWRITEBYTECODE": "1", "MPLCONFIGDIR": "/scratch", "PYTHONHASHSEED": "0",
+                "PATH": "/nonexistent", "USER": "student", "LOGNAME": "student", "LANG": "C.UTF-8",
+                "HOME": scratch, "TMPDIR": scratch, "MPLCONFIGDIR": scratch, "TORCHINDUCTOR_CACHE_DIR": scratch,
+                "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "MPLBACKEND": "agg",
+                "OMP_WAIT_POLICY": "passive", "CUDA_VISIBLE_DEVICES": "", "PYTHONDONTWRITEBYTECODE": "1",
+                "PYTHONHASHSEED": "0",
             }  # fmt: skip
             self.process = subprocess.Popen(
                 [sys.executable, "-S", "-s", "-P", str(HERE / "worker.py"), str(theirs.fileno())],
