@@ -13,6 +13,7 @@ What an author writes beside ordinary cells:
 """
 
 import argparse
+import atexit
 import base64
 import contextlib
 import copy
@@ -20,6 +21,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import sys
 import tempfile
 import time
@@ -200,9 +202,14 @@ def _first_line(cell: NotebookNode) -> str:
 
 
 def kernel_environment(root: Path) -> dict[str, str]:
-    """What notebooks are built and tested in: small scale, two threads, no network, nothing of the user's."""
+    """What notebooks are built and tested in: small scale, two threads, no network, nothing of the user's.
+
+    Nor of an earlier execution: what the course remembers begins empty, in a folder that goes when this process ends.
+    """
+    cache = tempfile.mkdtemp(prefix="course-")
+    atexit.register(shutil.rmtree, cache, ignore_errors=True)
     return os.environ | {
-        "COURSE_CACHE": str(root / "build" / "cache"),
+        "COURSE_CACHE": cache,
         "COURSE_DEVICE": "cpu",
         "COURSE_SCALE": "small",
         "HF_HUB_OFFLINE": "1",

@@ -236,6 +236,11 @@ def test_a_lesson_runs_without_a_browser(clone):
     assert not (clone / "notebooks/06_clip.ipynb").exists()
 
 
+def test_an_execution_sees_nothing_of_the_one_before(clone):
+    first, second = (notebooks.kernel_environment(clone)["COURSE_CACHE"] for _ in range(2))
+    assert first != second and list(Path(first).iterdir()) == list(Path(second).iterdir()) == []
+
+
 @pytest.mark.slow
 def test_what_a_browser_would_show_is_left_out_of_what_is_printed(clone):
     lesson(
