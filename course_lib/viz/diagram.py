@@ -159,8 +159,16 @@ def _draw_group(axes: Axes, holder: nn.Module, path: str, inside: list[Box], lay
     low, high = min(xs) - WIDTH / 2 - 0.1, max(xs) + WIDTH / 2 + 0.1
     under, over = min(ys) - HEIGHT / 2 - 0.13, max(ys) + HEIGHT / 2 + 0.23
     _rounded(
-        axes, (low + high) / 2, (under + over) / 2, high - low, over - under, 0.09,
-        facecolor="#F6F7F9", edgecolor="#D3D8DD", linewidth=0.8, zorder=0,
+        axes,
+        (low + high) / 2,
+        (under + over) / 2,
+        high - low,
+        over - under,
+        0.09,
+        facecolor="#F6F7F9",
+        edgecolor="#D3D8DD",
+        linewidth=0.8,
+        zorder=0,
     )
     learned = count(sum(each.numel() for each in holder.parameters()))
     text = {"fontsize": 6.6, "color": QUIET, "va": "top", "zorder": 3}  # on both sides of the arrow that enters
@@ -195,8 +203,17 @@ def _draw_box(axes: Axes, box: Box, layout: Layout, names: Mapping[int, str], fe
     fill, edge = layout.tint(box)
     module = box.kind == "module"
     _rounded(
-        axes, x, y, WIDTH, HEIGHT, 0.06 if module else 0.2, facecolor=fill if module else "white", edgecolor=edge,
-        linewidth=1.2, linestyle="--" if box.frozen else "-", zorder=2,
+        axes,
+        x,
+        y,
+        WIDTH,
+        HEIGHT,
+        0.06 if module else 0.2,
+        facecolor=fill if module else "white",
+        edgecolor=edge,
+        linewidth=1.2,
+        linestyle="--" if box.frozen else "-",
+        zorder=2,
     )
     shape = written_shape(box.shape, names, joint)
     if module:
@@ -218,8 +235,17 @@ def _draw_learned(axes: Axes, small: Box, box: Box, layout: Layout) -> None:
     side = 1 if x > layout.x[box] else -1
     _arrow_head(axes, (x - side * SMALL_WIDTH / 2, y), (layout.x[box] + side * WIDTH / 2, layout.y[box]), 0.9)
     _rounded(
-        axes, x, y, SMALL_WIDTH, SMALL_HEIGHT, 0.05, facecolor="white", edgecolor="#9AA2AA", linewidth=0.9,
-        linestyle="--" if small.frozen else "-", zorder=2,
+        axes,
+        x,
+        y,
+        SMALL_WIDTH,
+        SMALL_HEIGHT,
+        0.05,
+        facecolor="white",
+        edgecolor="#9AA2AA",
+        linewidth=0.9,
+        linestyle="--" if small.frozen else "-",
+        zorder=2,
     )
     size = written_shape(small.shape, {}) if small.shape else "one number"
     axes.text(x, y + 0.05, small.name, ha="center", va="center", fontsize=6.3, color=INK, zorder=4)

@@ -117,6 +117,10 @@ def _wrap(text, width: int) -> str:
     return "\n".join(textwrap.wrap(str(text), max(width, 6), break_long_words=False)) or str(text)
 
 
+def _shorten(text, width: int) -> str:
+    return str(text) if len(str(text)) <= width else str(text)[: width - 2] + " …"
+
+
 def _box(axes, box, colour: str, label: str | None, width: int) -> None:
     x0, y0, x1, y1 = (float(value) for value in box)
     if x1 < x0 or y1 < y0:
@@ -126,8 +130,14 @@ def _box(axes, box, colour: str, label: str | None, width: int) -> None:
     if label:
         right = x0 > 0.6 * width  # near the right edge the label ends where the box ends
         axes.annotate(
-            label, (x1 if right else x0, y0), xytext=(-1 if right else 1, 2), textcoords="offset points", fontsize=7,
-            color="white", va="bottom", ha="right" if right else "left",
+            label,
+            (x1 if right else x0, y0),
+            xytext=(-1 if right else 1, 2),
+            textcoords="offset points",
+            fontsize=7,
+            color="white",
+            va="bottom",
+            ha="right" if right else "left",
             bbox={"boxstyle": "square,pad=0.25", "facecolor": colour, "edgecolor": "none"},
         )
 
@@ -250,8 +260,11 @@ def similarity_matrix(
     axes.set_yticks(range(height) if rows is not None else [])
     if labels is not None:
         axes.set_xticklabels(
-            [str(text) if len(str(text)) <= 60 else str(text)[:58] + " …" for text in labels],
-            rotation=38, ha="left", rotation_mode="anchor", fontsize=7.5,
+            [_shorten(text, 60) for text in labels],
+            rotation=38,
+            ha="left",
+            rotation_mode="anchor",
+            fontsize=7.5,
         )
         axes.xaxis.tick_top()
     if rows is not None:
@@ -276,8 +289,13 @@ def similarity_matrix(
             for column in range(width):
                 dark = (matrix[row, column] - low) / ((high - low) or 1) > 0.55
                 axes.text(
-                    column, row, f"{matrix[row, column]:.{digits}f}", ha="center", va="center",
-                    fontsize=7.5, color="white" if dark else INK,
+                    column,
+                    row,
+                    f"{matrix[row, column]:.{digits}f}",
+                    ha="center",
+                    va="center",
+                    fontsize=7.5,
+                    color="white" if dark else INK,
                 )
     if mark:
         for row in range(min(height, width) if mark == "diagonal" else height):
@@ -297,7 +315,12 @@ def similarity_matrix(
 
 
 def predictions(
-    images, probabilities, labels: Sequence[str], truths: Sequence[int] | None = None, *, top: int = 5,
+    images,
+    probabilities,
+    labels: Sequence[str],
+    truths: Sequence[int] | None = None,
+    *,
+    top: int = 5,
     title: str | None = None,
 ) -> Figure:
     """Zero-shot classification as bars: beside each picture, its most probable classes.
@@ -325,7 +348,10 @@ def predictions(
     columns = min(4, len(images))
     rows = math.ceil(len(images) / columns)
     figure, axes = canvas(
-        2.05 * columns, rows * (1.35 + 0.19 * top) + (0.3 if title else 0), rows * 2, columns,
+        2.05 * columns,
+        rows * (1.35 + 0.19 * top) + (0.3 if title else 0),
+        rows * 2,
+        columns,
         height_ratios=[1.25, 0.19 * top] * rows,
     )
     for place in axes:
@@ -342,7 +368,8 @@ def predictions(
             wrong = truths is not None and place == 0 and not right
             tint = tints["right" if right else "wrong" if wrong else "other"]
             below.barh(place, probabilities[index, label], color=tint, height=0.78)
-            below.text(0.02, place, labels[label], va="center", fontsize=7, color=INK)
+            name = below.text(0.02, place, _shorten(labels[label], 32), va="center", fontsize=7, color=INK)
+            name.set_in_layout(False)  # a long name may run over its bar, and should not squeeze it
         below.set(xlim=(0, 1), ylim=(top - 0.4, -0.6))
         bare(below).set_facecolor("#F3F5F7")
     if title:
@@ -393,15 +420,27 @@ def bars(
     for place, number in enumerate(numbers):
         inside = number > span[0] + 0.14 * (span[1] - span[0])
         axes.annotate(
-            f"{number:.{digits}f}", (number, place), xytext=(-4 if inside else 4, 0), textcoords="offset points",
-            va="center", ha="right" if inside else "left", fontsize=8, color="white" if inside else INK,
+            f"{number:.{digits}f}",
+            (number, place),
+            xytext=(-4 if inside else 4, 0),
+            textcoords="offset points",
+            va="center",
+            ha="right" if inside else "left",
+            fontsize=8,
+            color="white" if inside else INK,
             fontweight="bold" if inside else "normal",
         )
     for level, (name, number) in enumerate(sorted(reference.items(), key=lambda pair: pair[1])):
         axes.axvline(number, color=INK, linestyle="--", linewidth=1)
         axes.annotate(
-            f"{name} {number:.{digits}f}", (number, 1), xycoords=("data", "axes fraction"), fontsize=7.5, color=QUIET,
-            xytext=(2, 2 + 9 * (level % 2)), textcoords="offset points", va="bottom",
+            f"{name} {number:.{digits}f}",
+            (number, 1),
+            xycoords=("data", "axes fraction"),
+            fontsize=7.5,
+            color=QUIET,
+            xytext=(2, 2 + 9 * (level % 2)),
+            textcoords="offset points",
+            va="bottom",
         )
     axes.set(xlim=span, ylim=(len(names) - 0.45, -0.55), xlabel=value)
     axes.set_yticks(range(len(names)), wrapped)
@@ -414,8 +453,13 @@ def bars(
 
 
 def prompt_comparison(
-    scores: Mapping[str, float], *, chance: float | None = None, highlight: str | None = None,
-    title: str = "The prompt matters", value: str = "zero-shot accuracy", digits: int = 2,
+    scores: Mapping[str, float],
+    *,
+    chance: float | None = None,
+    highlight: str | None = None,
+    title: str = "The prompt matters",
+    value: str = "zero-shot accuracy",
+    digits: int = 2,
 ) -> Figure:
     """One bar per prompt template (or ensemble of them), with a line where guessing would be.
 
@@ -467,14 +511,26 @@ def compare(
     for column, name in enumerate(sets):
         marker = "osD^vP"[column % 6]
         axes.scatter(
-            numbers[:, column], rows, s=62, marker=marker, color=PALETTE[column % len(PALETTE)], label=name, zorder=2,
-            edgecolor="white", linewidth=0.8,
+            numbers[:, column],
+            rows,
+            s=62,
+            marker=marker,
+            color=PALETTE[column % len(PALETTE)],
+            label=name,
+            zorder=2,
+            edgecolor="white",
+            linewidth=0.8,
         )
     low, high = float(numbers.min()), float(numbers.max())
     if chance is not None:
         axes.axvline(chance, color=INK, linestyle="--", linewidth=1)
         axes.annotate(
-            "chance", (chance, 1), xycoords=("data", "axes fraction"), fontsize=7.5, color=QUIET, xytext=(2, 2),
+            "chance",
+            (chance, 1),
+            xycoords=("data", "axes fraction"),
+            fontsize=7.5,
+            color=QUIET,
+            xytext=(2, 2),
             textcoords="offset points",
         )
         low = min(low, chance)
@@ -544,14 +600,25 @@ def lines(
     if chance is not None:
         axes.axhline(chance, color=QUIET, linestyle="--", linewidth=1)
         axes.annotate(
-            "chance", (1, chance), xycoords=("axes fraction", "data"), xytext=(-2, 3), textcoords="offset points",
-            ha="right", color=QUIET, fontsize=8,
+            "chance",
+            (1, chance),
+            xycoords=("axes fraction", "data"),
+            xytext=(-2, 3),
+            textcoords="offset points",
+            ha="right",
+            color=QUIET,
+            fontsize=8,
         )
     if mark is not None:
         axes.axvline(mark, color=INK, linestyle=":", linewidth=1.2)
         axes.annotate(
-            mark_label, (mark, 1), xycoords=("data", "axes fraction"), xytext=(3, -9), textcoords="offset points",
-            fontsize=8, color=INK,
+            mark_label,
+            (mark, 1),
+            xycoords=("data", "axes fraction"),
+            xytext=(3, -9),
+            textcoords="offset points",
+            fontsize=8,
+            color=INK,
         )
     axes.set(xlabel=across, ylabel=value)
     if limits:
@@ -600,7 +667,8 @@ def softmax_at(
     figure.supxlabel("probability", fontsize=8.5)
     named = ", ".join(f"{temperature:g}" for temperature in temperatures)
     return describe(
-        figure, f"{title or 'Softmax and temperature'}: {len(logits)} probabilities as bars at temperatures {named}; "
+        figure,
+        f"{title or 'Softmax and temperature'}: {len(logits)} probabilities as bars at temperatures {named}; "
         "the lower the temperature, the more the highest similarity takes.",
     )
 
@@ -651,7 +719,12 @@ def _heat_over(axes, image: np.ndarray, heat: np.ndarray, low: float, high: floa
     grey = image.mean(2) / 255 * 0.75 + 0.25  # colour belongs to the heat, so the picture beneath gives its own up
     axes.imshow(grey, cmap="gray", vmin=0, vmax=1, extent=(0, wide, tall, 0), interpolation="antialiased")
     drawn = axes.imshow(
-        heat, cmap="inferno", vmin=low, vmax=high, alpha=0.62, extent=(0, wide, tall, 0),
+        heat,
+        cmap="inferno",
+        vmin=low,
+        vmax=high,
+        alpha=0.62,
+        extent=(0, wide, tall, 0),
         interpolation="nearest" if grid else "bicubic",
     )
     axes.set(xlim=(0, wide), ylim=(tall, 0))
@@ -659,8 +732,15 @@ def _heat_over(axes, image: np.ndarray, heat: np.ndarray, low: float, high: floa
 
 
 def token_map(
-    images, maps, titles: Sequence[str] | None = None, *, title: str | None = None, value: str = "similarity",
-    shared: bool = False, beside: bool = True, columns: int | None = None,
+    images,
+    maps,
+    titles: Sequence[str] | None = None,
+    *,
+    title: str | None = None,
+    value: str = "similarity",
+    shared: bool = False,
+    beside: bool = True,
+    columns: int | None = None,
 ) -> Figure:
     """A number for each cell of a picture (a ViT's patches, a CNN's grid), as heat over the picture.
 
@@ -727,13 +807,20 @@ def token_map(
         figure.suptitle(title, x=0.01, ha="left")
     told = f" for {'; '.join(map(str, titles))}" if titles is not None else ""
     return describe(
-        figure, f"{title or 'Map'}: {value} of each cell of a {maps.shape[1]} by {maps.shape[2]} grid, "
+        figure,
+        f"{title or 'Map'}: {value} of each cell of a {maps.shape[1]} by {maps.shape[2]} grid, "
         f"as heat over the picture{told}; the brighter the higher.",
     )
 
 
-def attention_map(image, attention, titles: Sequence[str] | None = None, *, grid: tuple[int, int] | None = None,
-                  title: str | None = None) -> Figure:
+def attention_map(
+    image,
+    attention,
+    titles: Sequence[str] | None = None,
+    *,
+    grid: tuple[int, int] | None = None,
+    title: str | None = None,
+) -> Figure:
     """What one query (the class token, a word) attends to: a map per head over one picture.
 
     Args:
@@ -808,8 +895,14 @@ def embedding_scatter(
             axes.plot(*np.stack([one, other]).T, color="#B9C0C7", linewidth=0.6, alpha=0.7, zorder=1)
     for index, (name, part) in enumerate(zip(groups, parts, strict=True)):
         axes.scatter(
-            *part.T, s=26, marker="osD^vP"[index % 6], color=PALETTE[index % len(PALETTE)], label=name, zorder=2,
-            edgecolor="white", linewidth=0.4,
+            *part.T,
+            s=26,
+            marker="osD^vP"[index % 6],
+            color=PALETTE[index % len(PALETTE)],
+            label=name,
+            zorder=2,
+            edgecolor="white",
+            linewidth=0.4,
         )
     if labels is not None:
         _same_length("labels", labels, len(parts[0]), "points")
@@ -853,8 +946,13 @@ def two_softmaxes(matrix, *, title: str | None = None) -> Figure:
                 for column in range(len(matrix)):
                     dark = (values[row, column] - low) / ((high - low) or 1) > 0.55
                     place.text(
-                        column, row, f"{values[row, column]:.1f}" if not index else f"{values[row, column]:.2f}",
-                        ha="center", va="center", fontsize=7, color="white" if dark else INK,
+                        column,
+                        row,
+                        f"{values[row, column]:.1f}" if not index else f"{values[row, column]:.2f}",
+                        ha="center",
+                        va="center",
+                        fontsize=7,
+                        color="white" if dark else INK,
                     )
         for row in range(len(matrix)):
             _frame(place, row, row, 1.6)
@@ -866,5 +964,3 @@ def two_softmaxes(matrix, *, title: str | None = None) -> Figure:
         "(which text belongs to this picture?) and along columns (which picture belongs to this text?); "
         "the matching pairs are framed.",
     )
-
-

@@ -81,7 +81,7 @@ def learning_curve(
         rate.set_ylim(0, max(float(np.max(rates)) * 1.6, 1e-12))  # below the start of the loss, and of chance
         rate.set_ylabel("learning rate", color=ORANGE)
         rate.grid(False)
-        rate.ticklabel_format(axis="y", style="sci", scilimits=(-2, 2), useMathText=True)
+        rate.ticklabel_format(axis="y", style="sci", scilimits=(-2, 2))
     for name, (when, values) in measures.items():
         axes[1].plot(when, values, marker="o", label=name)
     if measures:

@@ -174,7 +174,11 @@ def trace(model: nn.Module, *inputs: torch.Tensor, depth: int = 2, **more: torch
             continue
         learned = list(part.parameters())
         box = Box(
-            path, "module", type(part).__name__, _repeated(part), sum(each.numel() for each in learned),
+            path,
+            "module",
+            type(part).__name__,
+            _repeated(part),
+            sum(each.numel() for each in learned),
             bool(learned) and not any(each.requires_grad for each in learned),
         )
 
