@@ -91,8 +91,12 @@ def _flickr(row: dict) -> ImageCaptions:
 
 def _vqa(row: dict) -> VisualQuestion:
     return VisualQuestion(
-        _picture(row["image"]), row["question"], row["multiple_choice_answer"],
-        tuple(each["answer"] for each in row["answers"]), row["question_type"], str(row["question_id"]),
+        _picture(row["image"]),
+        row["question"],
+        row["multiple_choice_answer"],
+        tuple(each["answer"] for each in row["answers"]),
+        row["question_type"],
+        str(row["question_id"]),
     )
 
 

@@ -24,7 +24,9 @@ ROWS = {
         "question_id": [1, 2],
     },
     "refcoco": {
-        "bbox": [[1.0, 2.0, 3.0, 4.0]] * 2, "answer": [["the left one"], ["it", "that"]], "question_id": ["x", "y"]
+        "bbox": [[1.0, 2.0, 3.0, 4.0]] * 2,
+        "answer": [["the left one"], ["it", "that"]],
+        "question_id": ["x", "y"],
     },
     "pope": {"question": ["is there a dog?"] * 2, "answer": ["yes", "no"], "question_id": ["1", "2"]},
     "docvqa": {"question": ["total?", "name?"], "answers": [["12", "12.00"], ["Ada"]], "questionId": ["1", "2"]},
@@ -35,9 +37,9 @@ def write(root, name, split=None, config="default", **columns):
     entry = hub.DATA_SETS[name]
     folder = root / entry.repository / (entry.config or config)
     folder.mkdir(parents=True, exist_ok=True)
-    table = datasets.Dataset.from_dict(
-        {"image": [picture(0), picture(1)]} | columns, features=None
-    ).cast_column("image", datasets.Image())
+    table = datasets.Dataset.from_dict({"image": [picture(0), picture(1)]} | columns, features=None).cast_column(
+        "image", datasets.Image()
+    )
     table.to_parquet(folder / f"{split or entry.splits[0]}-00000-of-00001.parquet")
     card(root / entry.repository, {entry.config or config: [split or entry.splits[0]]})
 
