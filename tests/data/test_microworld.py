@@ -31,7 +31,7 @@ from course_lib.data.microworld import (
     single_object_scenes,
     split_of,
 )
-from course_lib.data.microworld.render import RGB
+from course_lib.data.microworld.colours import RGB
 from course_lib.data.microworld.world import table
 from course_lib.errors import InputError
 

@@ -4,6 +4,8 @@ Each function takes u (to the right) and v (down) as float32 arrays of one shape
 outline fits the unit circle. Corners are a little rounded. Polygons are folded by their own symmetry onto one edge.
 """
 
+import math
+
 import numpy as np
 
 f = np.float32
@@ -80,7 +82,7 @@ def heart(u: np.ndarray, v: np.ndarray) -> np.ndarray:
 # A disc about (-0.06, 0) less one about (0.40, 0); the horns are where both circles meet.
 _OUTER, _INNER, _SHIFT = 0.88, 0.70, 0.46
 _HORN_X = (_OUTER * _OUTER - _INNER * _INNER + _SHIFT * _SHIFT) / (2 * _SHIFT)
-_HORN_Y = (_OUTER * _OUTER - _HORN_X * _HORN_X) ** 0.5
+_HORN_Y = math.sqrt(_OUTER * _OUTER - _HORN_X * _HORN_X)
 
 
 def crescent(u: np.ndarray, v: np.ndarray) -> np.ndarray:
