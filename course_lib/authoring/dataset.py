@@ -15,8 +15,9 @@ from course_lib.data.microworld.expressions import referring_expressions
 from course_lib.data.microworld.questions import TYPES, Question, balanced_questions, questions
 from course_lib.data.microworld.reading import Claims, is_true, read
 from course_lib.data.microworld.render import render
+from course_lib.data.microworld.sampling import sample_scenes
 from course_lib.data.microworld.words import VOCABULARY
-from course_lib.data.microworld.world import HELD_OUT, SPLITS, Scene, sample_scenes
+from course_lib.data.microworld.world import HELD_OUT, SPLITS, Scene
 from course_lib.files import data_folder, write_atomically, write_manifest
 
 CARD = Path(__file__).with_name("microworld_card.md")

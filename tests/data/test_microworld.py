@@ -69,7 +69,7 @@ def digests() -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def scenes() -> list[Scene]:
-    return sample_scenes(1000, 7) + sample_scenes(200, 7, "held_out")
+    return sample_scenes(400, 7) + sample_scenes(100, 7, "held_out")
 
 
 def test_same_seed_same_bytes():
@@ -158,10 +158,13 @@ def test_objects_lie_inside_and_hardly_overlap(scenes):
                 assert apart >= (0.9599 * (o.radius + other.radius)) ** 2
     radii = {size: [o.radius for s in scenes for o in s.objects if o.size == size] for size in SIZES}
     assert max(radii["small"]) < 0.85 * min(radii["large"])
+    for scene in scenes:
+        widths = {size: [o.radius for o in scene.objects if o.size == size] for size in SIZES}
+        assert max(widths["small"], default=0) < 0.75 * min(widths["large"], default=1)
 
 
 def test_boxes_hold_the_masks_exactly(scenes):
-    size, some = 256, scenes[:150]
+    size, some = 256, scenes[:100]
     seen, dense = masks(some, size), annotations(some)
     for i, scene in enumerate(some):
         assert dense.count[i] == len(scene.objects)

@@ -37,7 +37,7 @@ SCENE = Scene((RED_RING, BLUE_STAR, RED_STAR), "checks", 0, 0.0, 12345)
 
 @pytest.fixture(scope="module")
 def scenes() -> list[Scene]:
-    return sample_scenes(1500, 21) + sample_scenes(500, 21, "held_out")
+    return sample_scenes(800, 21) + sample_scenes(200, 21, "held_out")
 
 
 def test_every_caption_is_true_of_its_scene(scenes):

@@ -20,6 +20,7 @@ from course_lib.data.microworld.questions import ANSWERS, Asked, Question, annot
 from course_lib.data.microworld.questions import TYPES as QUESTION_TYPES
 from course_lib.data.microworld.reading import is_true
 from course_lib.data.microworld.render import masks, render
+from course_lib.data.microworld.sampling import sample_scenes, single_object_scenes
 from course_lib.data.microworld.words import VOCABULARY
 from course_lib.data.microworld.world import (
     BACKGROUNDS,
@@ -34,8 +35,6 @@ from course_lib.data.microworld.world import (
     SPLITS,
     Object,
     Scene,
-    sample_scenes,
-    single_object_scenes,
     split_of,
 )
 
