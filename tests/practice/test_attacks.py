@@ -1,6 +1,6 @@
 """Attacks on the grader, each in a notebook of its own (`attacks/`): no marks gained, nothing lost, the run goes on.
 
-Each is bounded and would do no harm without a jail either: it destroys only what the test made for it, and stops itself.
+Each is bounded and would do no harm without a jail either: it spoils only what the test made for it, and stops itself.
 """
 
 import os

@@ -8,9 +8,12 @@ This file is loaded inside the jail, where a notebook is read (a hostile one may
 imports nothing of `course_lib`.
 """
 
+import __future__
+
 import ast
 import json
 import re
+import symtable
 from dataclasses import dataclass, field
 
 MAX_BYTES = 32 << 20
@@ -34,6 +37,9 @@ class Code:
         broken: (cell number, line, message, source) of each cell that does not parse.
         count: how many cells there are, of any kind.
         lesson: the lesson that the cells' metadata names ("06"), "" where it was lost.
+        binders: for each name, the statements that bind it.
+        changers: for each name, the statements that change its object in place.
+        flags: how statements are compiled, from `from __future__ import ...`.
     """
 
     statements: list[ast.stmt] = field(default_factory=list)
@@ -42,6 +48,9 @@ class Code:
     broken: list[tuple[int, int, str, str]] = field(default_factory=list)
     count: int = 0
     lesson: str = ""
+    binders: dict[str, list[int]] = field(default_factory=dict)
+    changers: dict[str, list[int]] = field(default_factory=dict)
+    flags: int = 0
 
 
 def read_notebook(content: bytes) -> dict:
@@ -100,6 +109,14 @@ def code(notebook: dict) -> Code:
             line = getattr(error, "lineno", None) or 1
             message = getattr(error, "msg", None) or f"Python cannot read it ({type(error).__name__})"
             found.broken.append((number, line, message, source))
+    for index, statement in enumerate(found.statements):
+        for name in bound_names(statement):
+            found.binders.setdefault(name, []).append(index)
+        for name in changed_names(statement):
+            found.changers.setdefault(name, []).append(index)
+        if isinstance(statement, ast.ImportFrom) and statement.module == "__future__":
+            features = (getattr(__future__, alias.name, None) for alias in statement.names)
+            found.flags |= sum(feature.compiler_flag for feature in features if feature)
     return found
 
 
@@ -180,11 +197,19 @@ def changed_names(statement: ast.stmt) -> set[str]:
 
 
 def used_names(statement: ast.stmt) -> set[str]:
-    """Every name that is read anywhere in a statement, the bodies of functions included."""
-    names = {
-        node.id for node in ast.walk(statement) if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Store)
-    }
-    return names | {name for node in ast.walk(statement) if isinstance(node, ast.Global) for name in node.names}
+    """The module-level names that a statement reads, the bodies of its functions included and their own names not."""
+    tables, names = [symtable.symtable(ast.unparse(statement), "<statement>", "exec")], set()
+    while tables:
+        table = tables.pop()
+        tables += table.get_children()
+        names |= {
+            symbol.get_name()
+            for symbol in table.get_symbols()
+            if symbol.is_global() or (symbol.is_referenced() and table.get_type() in ("module", "class"))
+        }
+    if isinstance(statement, ast.AugAssign):
+        names |= changed_names(statement)
+    return names
 
 
 def is_stub(statement: ast.stmt) -> bool:
@@ -206,7 +231,7 @@ def defines(found: Code, name: str) -> str:
     """How the notebook defines a name: "yes", "stub" (as it was handed out), "broken" (in a cell that does not parse),
     "no".
     """
-    statements = [s for s in found.statements if name in bound_names(s)]
+    statements = [found.statements[index] for index in found.binders.get(name, [])]
     if any(not is_stub(s) for s in statements):
         return "yes"
     if broken_cell(found, name):
@@ -228,42 +253,27 @@ def needed(found: Code, name: str) -> list[int]:
     Of each function, class and constant the last definition counts (one that is not the stub, where there is one); of
     each import, all. Statements that only do something (a call, a plot, a loop that binds nothing needed) are left out.
     """
-    binders: dict[str, list[int]] = {}
-    changers: dict[str, list[int]] = {}
-    for index, statement in enumerate(found.statements):
-        for bound in bound_names(statement):
-            binders.setdefault(bound, []).append(index)
-        for changed in changed_names(statement):
-            changers.setdefault(changed, []).append(index)
-    stars = [
-        index for index, statement in enumerate(found.statements)
-        if isinstance(statement, ast.ImportFrom) and any(alias.name == "*" for alias in statement.names)
-    ]  # fmt: skip
-
-    chosen, queue, seen = set(stars), [name], set()
-    for index, statement in enumerate(found.statements):
-        if isinstance(statement, ast.ImportFrom) and statement.module == "__future__":
-            chosen.add(index)
+    statements = found.statements
+    chosen = set(found.binders.get("*", []))
+    queue, seen = [name], set()
     while queue:
         if (wanted := queue.pop()) in seen:
             continue
         seen.add(wanted)
-        indices = binders.get(wanted, [])
-        imports = [i for i in indices if isinstance(found.statements[i], (ast.Import, ast.ImportFrom))]
-        others = [i for i in indices if i not in imports]
-        written = [i for i in others if not is_stub(found.statements[i])] or others
-        picked = imports + written[-1:] + [i for i in changers.get(wanted, []) if not written or i >= written[-1]]
-        # A definition may stand in an `if` or `try` with its alternative, or add to one before it (`x = x + 1`).
-        while (
-            written
-            and not isinstance(found.statements[written[-1]], DEFINITIONS)
-            and wanted in used_names(found.statements[written[-1]])
-            and len(written) > 1
-        ):
-            written = written[:-1]
+        binders = found.binders.get(wanted, [])
+        imports = [i for i in binders if isinstance(statements[i], (ast.Import, ast.ImportFrom))]
+        written = [i for i in binders if i not in imports]
+        written = [i for i in written if not is_stub(statements[i])] or written
+        picked = imports + written[-1:]
+        # A definition may build on the one before it (`x = x + 1`), or stand in an `if` with its alternative.
+        while len(written) > 1 and not isinstance(statements[written[-1]], DEFINITIONS):
+            if wanted not in used_names(statements[written[-1]]):
+                break
+            written.pop()
             picked.append(written[-1])
+        picked += [i for i in found.changers.get(wanted, []) if not written or i >= written[-1]]
         for index in picked:
             if index not in chosen:
                 chosen.add(index)
-                queue += used_names(found.statements[index])
+                queue += used_names(statements[index])
     return sorted(chosen)

@@ -409,8 +409,7 @@ def outcomes(found, name: str, questions: list) -> list:
     sys.modules["answers"] = module
     failed: dict[str, str] = {}
     for index in submission.needed(found, name):
-        number = found.cells[index]
-        run_statement(found.statements[index], f"<cell {number}>", found.sources[number], vars(module), failed)
+        run_statement(found, index, vars(module), failed)
     if name not in vars(module):
         return all_of("NameError", failed.get(name, f"the notebook defines no {name}"))
     results: list = []
@@ -424,13 +423,15 @@ def outcomes(found, name: str, questions: list) -> list:
     return results
 
 
-def run_statement(statement, filename: str, source: str, space: dict, failed: dict[str, str]) -> None:
+def run_statement(found, index: int, space: dict, failed: dict[str, str]) -> None:
     """Runs one top-level statement; where it fails, why is kept under each name it would have bound."""
     import submission
 
+    statement, number = found.statements[index], found.cells[index]
+    filename, source = f"<cell {number}>", found.sources[number]
     linecache.cache[filename] = (len(source), None, source.splitlines(True), filename)
     try:
-        exec(compile(ast.Module([statement], []), filename, "exec"), space)
+        exec(compile(ast.Module([statement], []), filename, "exec", found.flags, True), space)
     except BaseException as error:
         text = f"{type(error).__name__}: {error}"[:500]
         if isinstance(error, ImportError):
