@@ -5,6 +5,8 @@ import textwrap
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from PIL import Image
@@ -14,6 +16,7 @@ from course_lib.viz.live import LiveCurve, learning_curve
 from course_lib.viz.style import (
     BLUE,
     GREEN,
+    HEAT,
     INK,
     LOW_TO_HIGH,
     ORANGE,
@@ -23,6 +26,7 @@ from course_lib.viz.style import (
     bare,
     canvas,
     describe,
+    empty_figure,
     show,
 )
 
@@ -183,9 +187,24 @@ def image_grid(
         size * max(image.shape[0] / image.shape[1] for image in images[row * columns : (row + 1) * columns])
         for row in range(rows)
     ]
-    text_lines = max(text.count("\n") + 1 for text in wrapped) if titles is not None else 0
-    height = sum(tall) + rows * (0.14 * text_lines + 0.1) + (0.3 if title else 0)
-    figure, axes = canvas(size * columns, height, rows, columns, height_ratios=tall)
+    lines = [
+        max(text.count("\n") + 1 for text in wrapped[row * columns : (row + 1) * columns]) if titles is not None else 0
+        for row in range(rows)
+    ]
+    # Placed by hand, in inches: automatic layouts make room for captions by shrinking pictures.
+    head = 0.32 if title else 0.0
+    gap = 0.2 if boxes is not None else 0.06  # above a row: the names of boxes stand there
+    below = [0.155 * each + (0.1 if each else 0) for each in lines]
+    height = head + sum(tall) + sum(below) + rows * gap
+    figure = empty_figure(size * columns, height)
+    axes = []
+    bottom = height - head
+    for row in range(rows):
+        bottom -= gap + tall[row]
+        for column in range(columns):
+            corner = (column * size + 0.03) / (size * columns), bottom / height
+            axes.append(figure.add_axes((*corner, (size - 0.06) / (size * columns), tall[row] / height), anchor="S"))
+        bottom -= below[row]
     for index, place in enumerate(axes):
         bare(place)
         if index >= count:
@@ -202,7 +221,7 @@ def image_grid(
             label, corners = box if len(box) == 2 else (None, box)
             _box(place, corners, PALETTE[number % len(PALETTE)], label, images[index].shape[1])
     if title:
-        figure.suptitle(title, x=0.01, ha="left")
+        figure.suptitle(title, x=0.03 / (size * columns), y=1 - 0.06 / height, ha="left", va="top")
     said = f", titled {'; '.join(str(text) for text in titles[:6])}" if titles is not None else ""
     return describe(figure, f"{title or 'Pictures'}: {count} picture{'s' * (count > 1)}{said}.")
 
@@ -247,11 +266,15 @@ def similarity_matrix(
     if mark not in (None, "diagonal", "best"):
         raise InputError(f"mark is {mark!r}; it can be 'diagonal', 'best' or left out")
     cell = min(0.62, (5.0 if labels is not None or images is not None else 3.3) / max(height, width))
-    longest = max((len(str(text)) for text in labels), default=0) if labels is not None else 0
-    top = (min(longest, 60) * 0.04 + 0.12) if labels is not None else 0.1
+    columns = [_shorten(text, 46) for text in labels] if labels is not None else []
+    # Slanted labels stand over the matrix and reach out to its right: the last one by its own length.
+    top = 0.12 + 0.036 * max(map(len, columns), default=0)
+    reach = max((0.05 * len(text) - (width - 1 - place) * cell for place, text in enumerate(columns)), default=0)
     left = cell if images is not None else (max(len(str(text)) for text in rows) * 0.062 if rows is not None else 0.3)
-    across = max(3.0, width * cell + left + (1.6 if labels is not None else 1.3))
-    figure, (axes,) = canvas(across, max(1.6, height * cell + top + (0.3 if title else 0.05)))
+    across = max(3.0, width * cell + left + (max(reach, 0.3) if columns else 1.3))
+    figure, (axes,) = canvas(
+        across, max(1.6, height * cell + top + (0.55 if columns else 0) + (0.3 if title else 0.05))
+    )
     drawn = axes.imshow(matrix, cmap=LOW_TO_HIGH, **({"vmin": limits[0], "vmax": limits[1]} if limits else {}))
     axes.grid(False)
     for spine in axes.spines.values():
@@ -260,7 +283,7 @@ def similarity_matrix(
     axes.set_yticks(range(height) if rows is not None else [])
     if labels is not None:
         axes.set_xticklabels(
-            [_shorten(text, 60) for text in labels],
+            columns,
             rotation=38,
             ha="left",
             rotation_mode="anchor",
@@ -301,7 +324,8 @@ def similarity_matrix(
         for row in range(min(height, width) if mark == "diagonal" else height):
             column = row if mark == "diagonal" else int(matrix[row].argmax())
             _frame(axes, row, column, 1.8 if cell > 0.2 else 1)
-    bar = figure.colorbar(drawn, ax=axes, fraction=0.04, pad=0.02, aspect=22)
+    where = {"location": "bottom", "shrink": 0.6, "aspect": 30} if columns else {"aspect": 22}
+    bar = figure.colorbar(drawn, ax=axes, fraction=0.04, pad=0.02, **where)
     bar.outline.set_visible(False)
     bar.set_label(value, fontsize=8)
     if title:
@@ -714,21 +738,16 @@ def trade_off(
     return describe(figure, f"{title or 'Trade-off'}: {value} over {across} for {', '.join(paths)}.")
 
 
-def _heat_over(axes, image: np.ndarray, heat: np.ndarray, low: float, high: float, grid: bool) -> object:
+def _heat_over(axes, image: np.ndarray, heat: np.ndarray, low: float, high: float, grid: bool) -> None:
     tall, wide = image.shape[:2]
-    grey = image.mean(2) / 255 * 0.75 + 0.25  # colour belongs to the heat, so the picture beneath gives its own up
-    axes.imshow(grey, cmap="gray", vmin=0, vmax=1, extent=(0, wide, tall, 0), interpolation="antialiased")
-    drawn = axes.imshow(
-        heat,
-        cmap="inferno",
-        vmin=low,
-        vmax=high,
-        alpha=0.62,
-        extent=(0, wide, tall, 0),
-        interpolation="nearest" if grid else "bicubic",
-    )
+    # Colour belongs to the heat, so the picture beneath gives up its own, and shows through where there is little heat.
+    grey = image.mean(2) / 255 * 0.6 + 0.4
+    where = {"extent": (0, wide, tall, 0)}
+    axes.imshow(grey, cmap="gray", vmin=0, vmax=1, interpolation="antialiased", **where)
+    opacity = 0.1 + 0.75 * ((heat - low) / ((high - low) or 1)).clip(0, 1)
+    smooth = "nearest" if grid else "bicubic"
+    axes.imshow(heat, cmap=HEAT, vmin=low, vmax=high, alpha=opacity, interpolation=smooth, **where)
     axes.set(xlim=(0, wide), ylim=(tall, 0))
-    return drawn
 
 
 def token_map(
@@ -780,13 +799,12 @@ def token_map(
         if beside and (index == 0 or not once):
             panels.append((0 if once else index, None, ""))
         panels.append((0 if once else index, heat, str(titles[index]) if titles is not None else ""))
-    columns = columns * (2 if beside and not once else 1) if columns else min(len(panels), 6)
+    columns = columns * (2 if beside and not once else 1) if columns else min(len(panels), 8 if len(panels) == 8 else 6)
     rows = math.ceil(len(panels) / columns)
     size = min(2.1, 7.8 / columns)
     tall = max(image.shape[0] / image.shape[1] for image in images)
     height = rows * (size * tall + (0.22 if titles is not None else 0.06)) + (0.28 if title else 0)
     figure, axes = canvas(size * columns + (0.7 if shared else 0), height, rows, columns)
-    drawn = None
     for place, panel in zip(axes, panels + [None] * (len(axes) - len(panels)), strict=True):
         bare(place)
         if panel is None:
@@ -797,10 +815,11 @@ def token_map(
             place.imshow(images[which], interpolation="nearest" if images[which].shape[0] <= 100 else "antialiased")
         else:
             low, high = (maps.min(), maps.max()) if shared else (heat.min(), heat.max())
-            drawn = _heat_over(place, images[which], heat, low, high, grid=heat.shape[0] <= 24)
+            _heat_over(place, images[which], heat, low, high, grid=heat.shape[0] <= 24)
         place.set_xlabel(_wrap(text, int(size * 14)), fontsize=8, labelpad=3)
-    if shared and drawn is not None:
-        bar = figure.colorbar(drawn, ax=axes, fraction=0.03, pad=0.02)
+    if shared:
+        scale = ScalarMappable(Normalize(maps.min(), maps.max()), HEAT)  # solid, where the maps let the picture through
+        bar = figure.colorbar(scale, ax=axes, fraction=0.03, pad=0.02)
         bar.outline.set_visible(False)
         bar.set_label(value, fontsize=8)
     if title:
@@ -809,7 +828,7 @@ def token_map(
     return describe(
         figure,
         f"{title or 'Map'}: {value} of each cell of a {maps.shape[1]} by {maps.shape[2]} grid, "
-        f"as heat over the picture{told}; the brighter the higher.",
+        f"as heat over the picture{told}; the redder the higher.",
     )
 
 

@@ -32,6 +32,9 @@ LOW_TO_HIGH = LinearSegmentedColormap.from_list(
 )
 """Heat maps: the darker, the higher. Lightness alone carries the value, so it also survives a grey printer."""
 
+HEAT = LinearSegmentedColormap.from_list("course_heat", ["#FFF1C9", "#FDBB5C", "#EE6A24", "#B3200F", "#5C0512"])
+"""Attention and token maps, laid over a grey picture."""
+
 DPI = 90
 STYLE = {
     "figure.dpi": DPI,
@@ -80,10 +83,16 @@ def use() -> None:
     matplotlib.rcParams.update(STYLE)
 
 
+def empty_figure(width: float, height: float, layout: str | None = None) -> Figure:
+    """A figure in the look of the course, in inches. It is not one of pyplot's: nothing shows it twice or keeps it."""
+    use()
+    figure = Figure(figsize=(width, height), layout=layout)
+    FigureCanvasAgg(figure)
+    return figure
+
+
 def canvas(width: float, height: float, rows: int = 1, columns: int = 1, **options) -> tuple[Figure, list[Axes]]:
     """A figure in the look of the course and its axes, row by row.
-
-    The figure is not one of pyplot's: nothing shows it twice, and nothing keeps it in memory.
 
     Args:
         width: in inches; a notebook's column holds about 8.
@@ -92,9 +101,7 @@ def canvas(width: float, height: float, rows: int = 1, columns: int = 1, **optio
         columns: of axes.
         options: passed to `Figure.subplots`.
     """
-    use()
-    figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = empty_figure(width, height, "constrained")
     return figure, list(figure.subplots(rows, columns, squeeze=False, **options).flat)
 
 
