@@ -245,6 +245,7 @@ def test_single_objects_show_the_pairs_in_turn():
         (lambda: single_object_scenes(1, 0, [("red", "teapot")]), r"\('red', 'teapot'\)"),
         (lambda: single_object_scenes(1, 0, []), "got none"),
         (lambda: render(sample_scenes(1, 0), 8), "size is 8; .* 16 pixels"),
+        (lambda: render(sample_scenes(1, 0)[0]), r"put it in brackets: \[scene\]"),
         (lambda: masks(sample_scenes(1, 0), 0), "size is 0"),
         (lambda: noisy_captions(sample_scenes(1, 0), 0, 1.5), "rate is 1.5"),
         (lambda: noisy_captions(sample_scenes(1, 0), -1), "seed is -1"),

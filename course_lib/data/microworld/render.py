@@ -181,16 +181,23 @@ def render(scenes: Sequence[Scene], size: int = 64) -> np.ndarray:
         InputError: the size is too small.
     """
     _check_size(size)
-    pictures = np.empty((len(scenes), size, size, 3), np.uint8)
     drawn = table(scenes)
-    chunk = max(1, _CHUNK * 64 * 64 // (size * size))
+    pictures = np.empty((len(scenes), size, size, 3), np.uint8)
+    chunks = _chunks(len(scenes), size)
 
-    def work(start: int) -> None:
-        pictures[start : start + chunk] = _draw(drawn[slice(start, start + chunk)], size)
+    def work(chunk: slice) -> None:
+        pictures[chunk] = _draw(drawn[chunk], size)
 
+    # NumPy lets other threads run while it computes.
     with ThreadPoolExecutor(2) as pool:
-        list(pool.map(work, range(0, len(scenes), chunk)))
+        list(pool.map(work, chunks))
     return pictures
+
+
+def _chunks(count: int, size: int) -> list[slice]:
+    """Scenes to draw together: halves of a few, for two threads; of many, no more than `_CHUNK` at 64 px."""
+    length = max(1, min(_CHUNK * 64 * 64 // (size * size), max(32, (count + 1) // 2)))
+    return [slice(start, start + length) for start in range(0, count, length)]
 
 
 def masks(scenes: Sequence[Scene], size: int = 64) -> np.ndarray:
@@ -209,9 +216,10 @@ def masks(scenes: Sequence[Scene], size: int = 64) -> np.ndarray:
     _check_size(size)
     drawn = table(scenes)
     seen = np.zeros((len(scenes), MOST_OBJECTS, size, size), bool)
-    for (i, k), (_, coverage, _, left, top) in _all_stamps(drawn, size):
-        rows, columns, place = _inside(coverage.shape[0], left, top, size)
-        covered = coverage[rows, columns] > HALF
-        seen[i, :k][:, *place] &= ~covered
-        seen[i, k][place] = covered
+    for chunk in _chunks(len(scenes), size):
+        for (i, k), (_, coverage, _, left, top) in _all_stamps(drawn[chunk], size):
+            rows, columns, place = _inside(coverage.shape[0], left, top, size)
+            covered = coverage[rows, columns] > HALF
+            seen[chunk][i, :k][:, *place] &= ~covered
+            seen[chunk][i, k][place] = covered
     return seen

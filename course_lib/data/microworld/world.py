@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from course_lib.data.microworld.shapes import HULLS
+from course_lib.errors import InputError
 
 SHAPES = ("circle", "square", "triangle", "star", "heart", "ring", "cross", "crescent")
 COLOURS = ("red", "orange", "yellow", "green", "blue", "purple", "pink", "black")
@@ -123,7 +124,13 @@ class Table:
 
 
 def table(scenes: Sequence[Scene]) -> Table:
-    """Scenes as integer arrays; unused places hold zeros. The inverse of `Table.scenes`."""
+    """Scenes as integer arrays; unused places hold zeros. The inverse of `Table.scenes`.
+
+    Raises:
+        InputError: it is one scene, not a list of them.
+    """
+    if isinstance(scenes, Scene):
+        raise InputError("this takes a list of scenes and got one scene; put it in brackets: [scene]")
     n = len(scenes)
     attributes, place = np.zeros((n, MOST_OBJECTS, 4), np.int64), np.zeros((n, MOST_OBJECTS, 4), np.int64)
     index = [{word: i for i, word in enumerate(words)} for words in (SHAPES, COLOURS, SIZES, MATERIALS)]
