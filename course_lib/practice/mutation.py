@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from course_lib.errors import InputError
-from course_lib.practice.check import Report, examine
+from course_lib.practice.checking import Report, examine
 from course_lib.practice.exercise import Exercise, alternatives, exercises, mutants, solution_source
 
 # How long one mechanical mutant may take on one case: a changed loop may not end.

@@ -287,9 +287,8 @@ _WHY_NOT = {
     "the same.",
     ("matrix", "c"): "A temperature scales every cell alike: it cannot light up two cells and leave the others.",
     ("matrix", "d"): "If texts and images were shifted against each other, the diagonal would be dark; it is bright.",
-    ("curve", "a"): "With a low learning rate the loss would still fall, slowly, and the embeddings would differ from "
-    "the start.",
-    ("curve", "b"): "Over-fitting shows as a falling training loss; this one never falls.",
+    ("curve", "a"): "A model that had hardly moved would not have embeddings that all point the same way.",
+    ("curve", "b"): "Over-fitting would drive this loss on the training batch towards 0; it settles near log 64.",
     ("curve", "d"): "log 64 is the loss of guessing among 64, far from the least possible, which is 0.",
     ("temperature", "a"): "The embeddings are normalised, so they have no length that could take over the scale's "
     "work.",

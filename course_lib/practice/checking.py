@@ -1,4 +1,4 @@
-"""The check that a learner meets, and hints: `check("06.2", clip_loss)`, `hint("06.2")`.
+"""The check that a learner meets, hints and solutions: `check("06.2", clip_loss)`, `hint("06.2")`, `solution("06.2")`.
 
 Both show something and never raise: whatever a learner's answer does, a notebook runs on. `examine` is the part that
 computes, for programs. `check` shows its report and returns the points, which is how nbgrader's autograder scores a
@@ -14,9 +14,9 @@ import torch
 
 from course_lib.errors import CourseError
 from course_lib.practice.asking import Given, Unknown, ask
-from course_lib.practice.exercise import Case, Exercise, exercise, held_back
+from course_lib.practice.exercise import Case, Exercise, exercise, held_back, solution_source
 from course_lib.practice.judging import Verdict, judge, kind_of, telling
-from course_lib.practice.progress import recall, remember, tried
+from course_lib.practice.memory import recall, remember, tried
 from course_lib.runtime import in_notebook
 
 # Tensors up to this size are shown number by number.
@@ -204,6 +204,33 @@ def hint(id: str) -> None:
     left = len(one.hints) - done.hints
     lines.append(f"{left} more: call it again." if left else "That was the last hint.")
     _show(Note("\n".join(lines)))
+
+
+def solution(id: str) -> None:
+    """Shows the model solution of an exercise, folded up in a notebook; it never raises."""
+    try:
+        one = exercise(id)
+    except CourseError as error:
+        _show(Note(str(error)))
+        return
+    source = solution_source(one)
+    _show(Folded(f"Solution of {id}", source) if source else Note("This copy of the course comes without solutions."))
+
+
+@dataclass(frozen=True)
+class Folded:
+    """Code that a notebook unfolds on a click."""
+
+    title: str
+    code: str
+
+    def __str__(self) -> str:
+        return f"{self.title}\n\n{self.code}"
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        return f"<details><summary>{html.escape(self.title)}</summary><pre>{html.escape(self.code)}</pre></details>"
 
 
 @dataclass(frozen=True)
