@@ -1,12 +1,13 @@
 """Published CLIP checkpoints, in transformers' format or open_clip's -> the names of `course_lib.models.clip`."""
 
+import contextlib
 from pathlib import Path
 
 from torch import Tensor
 
-from course_lib.errors import FileError, InputError
+from course_lib.errors import FileError, InputError, OfflineError
 from course_lib.pretrained import open_clip
-from course_lib.pretrained.weights import complete, fuse, read_config, read_state, rename
+from course_lib.pretrained.weights import complete, find, fuse, read_json, read_state, rename
 
 BLOCK = [
     (r"\.encoder\.layers\.", ".transformer.blocks."),
@@ -36,14 +37,18 @@ def load(source: str | Path) -> tuple[dict, dict[str, Tensor]]:
         OfflineError: it has to be downloaded and cannot be.
         InputError: there is no such checkpoint, or it is of an architecture that `CLIP` does not have.
     """
-    config = read_config(source)
-    if config and config.get("model_type") == "clip":
-        return from_transformers(config, read_state(source))
-    if published := read_config(source, "open_clip_config.json"):
-        state = read_state(source, "open_clip_model", "open_clip_pytorch_model.bin")
-        return open_clip.from_open_clip(published.get("model_cfg", published), state)
-    if config is None:
+    path = find(source, "config.json", "open_clip_config.json")
+    if path is None:
         raise FileError(f"{source} holds no checkpoint: neither config.json nor open_clip_config.json is there")
+    config = read_json(path)
+    if path.name == "config.json" and config.get("model_type") == "clip":
+        return from_transformers(config, read_state(source))
+    if path.name == "config.json":
+        with contextlib.suppress(OfflineError):  # what is cached is of another type, and there may be no more of it
+            config = read_json(find(source, "open_clip_config.json") or path)
+    if "model_cfg" in config:
+        state = read_state(source, "open_clip_model", "open_clip_pytorch_model.bin")
+        return open_clip.from_open_clip(config["model_cfg"], state)
     raise InputError(f"{source} holds a model of type {config.get('model_type')!r}; CLIP.from_pretrained wants 'clip'")
 
 

@@ -3,10 +3,13 @@
 A checkpoint is a configuration (JSON) and a state dict: names and tensors. Reading one never runs code from it.
 """
 
+import contextlib
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import torch
 from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import (
@@ -22,6 +25,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from course_lib.errors import FileError, InputError, OfflineError
+from course_lib.files import writing
 
 
 def fetch(source: str | Path, name: str) -> Path | None:
@@ -37,6 +41,7 @@ def fetch(source: str | Path, name: str) -> Path | None:
     Raises:
         OfflineError: it has to be downloaded and cannot be.
         InputError: there is no such folder and no such repository.
+        FileError: the cache cannot be written.
     """
     folder = Path(source)
     if folder.is_dir():
@@ -55,28 +60,47 @@ def fetch(source: str | Path, name: str) -> Path | None:
             f"there is no folder {str(source)!r} and no public Hub repository of that id; "
             "an id looks like openai/clip-vit-base-patch32, and a private one needs `hf auth login` first"
         ) from error
-    except (HfHubHTTPError, OSError) as error:
-        if isinstance(error, HfHubHTTPError):
-            raise OfflineError(f"the Hub did not give {source} ({name}): {error}; try again later") from error
-        raise OfflineError(f"{source} ({name}) could not be fetched ({error}); try again with a network") from error
+    except (HfHubHTTPError, httpx.HTTPError) as error:
+        raise OfflineError(f"the Hub did not give {source} ({name}): {error}; try again later") from error
+    except OSError:
+        with writing(Path(name)):  # a full disk, say
+            raise
 
 
-def read_config(source: str | Path, name: str = "config.json") -> dict | None:
-    """The configuration of a checkpoint; None if it has no file of that name.
+def find(source: str | Path, *names: str) -> Path | None:
+    """The first of these files that the checkpoint has; None if it has none of them.
+
+    Without a network a file that is not in the cache may or may not exist, so the others are tried before giving up.
 
     Raises:
-        FileError: it is no JSON object.
+        OfflineError: none is on this machine, and one may be on the Hub.
+        InputError: as `fetch`.
     """
-    path = fetch(source, name)
-    if path is None:
-        return None
+    offline = None
+    for name in names:
+        try:
+            if path := fetch(source, name):
+                return path
+        except OfflineError as error:
+            offline = offline or error
+    if offline:
+        raise offline
+    return None
+
+
+def read_json(path: Path) -> dict:
+    """A JSON object from a file.
+
+    Raises:
+        FileError: it is none.
+    """
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise FileError(f"{name} of {source} is damaged (it is not JSON): delete it and fetch it again") from error
-    if not isinstance(config, dict):
-        raise FileError(f"{name} of {source} is damaged (it holds no object): delete it and fetch it again")
-    return config
+        raise FileError(f"{path.name} is damaged (it is not JSON): delete {path} and fetch it again") from error
+    if not isinstance(content, dict):
+        raise FileError(f"{path.name} is damaged (it holds no object): delete {path} and fetch it again")
+    return content
 
 
 def read_config_of(model_type: str, source: str | Path) -> dict:
@@ -86,27 +110,32 @@ def read_config_of(model_type: str, source: str | Path) -> dict:
         FileError: there is none.
         InputError: it is of another type.
     """
-    config = read_config(source)
-    if config is None:
+    path = find(source, "config.json")
+    if path is None:
         raise FileError(f"{source} holds no checkpoint: config.json is not there")
+    config = read_json(path)
     if config.get("model_type") != model_type:
         raise InputError(f"{source} holds a model of type {config.get('model_type')!r}, not {model_type!r}")
     return config
 
 
-def complete(config: dict, config_class: type):
-    """A configuration as transformers reads it, with what old files leave out, and without its warnings.
-
-    (It warns of token ids that a tower without a tokenizer of its own never uses.)
-    """
+@contextlib.contextmanager
+def without_warnings() -> Iterator[None]:
+    """Keeps transformers from warning: of token ids that a tower without a tokenizer of its own never uses, for one."""
     from transformers.utils import logging
 
     verbosity = logging.get_verbosity()
     logging.set_verbosity_error()
     try:
-        return config_class.from_dict(config)
+        yield
     finally:
         logging.set_verbosity(verbosity)
+
+
+def complete(config: dict, config_class: type):
+    """A configuration as transformers reads it, with what old files leave out."""
+    with without_warnings():
+        return config_class.from_dict(config)
 
 
 def read_state(source: str | Path, stem: str = "model", pickled: str = "pytorch_model.bin") -> dict[str, Tensor]:
@@ -115,19 +144,19 @@ def read_state(source: str | Path, stem: str = "model", pickled: str = "pytorch_
     Raises:
         FileError: there are none, or they are damaged.
     """
-    if path := fetch(source, f"{stem}.safetensors"):
+    index = f"{stem}.safetensors.index.json"
+    path = find(source, f"{stem}.safetensors", index, pickled)
+    if path is None:
+        raise FileError(f"{source} holds no weights: neither {stem}.safetensors nor {pickled}")
+    if path.name != index:
         return _tensors(path, source)
-    if index := read_config(source, f"{stem}.safetensors.index.json"):
-        state: dict[str, Tensor] = {}
-        for shard in sorted(set(index["weight_map"].values())):
-            path = fetch(source, shard)
-            if path is None:
-                raise FileError(f"{source} lacks {shard}, which its index names: fetch it again")
-            state |= _tensors(path, source)
-        return state
-    if path := fetch(source, pickled):
-        return _tensors(path, source)
-    raise FileError(f"{source} holds no weights: neither {stem}.safetensors nor {pickled}")
+    state: dict[str, Tensor] = {}
+    for shard in sorted(set(read_json(path).get("weight_map", {}).values())):
+        part = fetch(source, shard)
+        if part is None:
+            raise FileError(f"{source} lacks {shard}, which its index names: fetch it again")
+        state |= _tensors(part, source)
+    return state
 
 
 def _tensors(path: Path, source: str | Path) -> dict[str, Tensor]:

@@ -1,0 +1,191 @@
+"""What the course's code costs beside the field's, measured on this machine: `course bench`, `make bench`.
+
+Two ways of doing the same work take turns in one process, so that whatever else the machine does falls on both; the
+ratio of their medians is what is compared, for the seconds themselves differ from machine to machine.
+"""
+
+import io
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from course_lib.runtime import pin_threads
+
+REPEATS = 20
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One row: our median seconds and theirs; a `ratio` below 1 means that ours is faster."""
+
+    what: str
+    ours: str
+    theirs: str
+    our_seconds: float
+    their_seconds: float
+    bound: float | None = None
+
+    @property
+    def ratio(self) -> float:
+        """Ours over theirs."""
+        return self.our_seconds / self.their_seconds
+
+
+def alternate(
+    candidates: dict[str, Callable[[], object]], repeats: int = REPEATS, warm_up: int = 3
+) -> dict[str, float]:
+    """Median seconds of each candidate, all called in turn, `repeats` times after `warm_up`."""
+    seconds: dict[str, list[float]] = {name: [] for name in candidates}
+    for turn in range(warm_up + repeats):
+        for name, candidate in candidates.items():
+            start = time.perf_counter()
+            candidate()
+            if turn >= warm_up:
+                seconds[name].append(time.perf_counter() - start)
+    return {name: statistics.median(values) for name, values in seconds.items()}
+
+
+def clip_step() -> Iterator[Comparison]:
+    """CLIP's training step (forward, loss, backward, AdamW): ours, open_clip's, transformers', from equal weights."""
+    steps = clip_steps()
+    medians = alternate(steps)
+    ours, *peers = steps
+    for peer in peers:
+        yield Comparison("CLIP training step, batch 32", ours, peer, medians[ours], medians[peer], bound=1.0)
+
+
+def clip_steps(
+    batch: int = 32, width: int = 128, layers: int = 4, vocab_size: int = 1000
+) -> dict[str, Callable[[], float]]:
+    """The three training steps, each returning its loss: same configuration, weights, batch and optimiser."""
+    import open_clip
+    import transformers
+    from open_clip.model import CLIPTextCfg, CLIPVisionCfg
+
+    from course_lib.losses.contrastive import clip_loss
+    from course_lib.models.clip import CLIP
+    from course_lib.pretrained.open_clip import from_open_clip
+
+    torch.manual_seed(0)
+    context, image, patch, heads = 32, 64, 8, width // 32
+    vision_cfg = CLIPVisionCfg(image_size=image, patch_size=patch, width=width, layers=layers, head_width=32)
+    text_cfg = CLIPTextCfg(context_length=context, vocab_size=vocab_size, width=width, heads=heads, layers=layers)
+    open_clip_model = open_clip.model.CLIP(width, vision_cfg, text_cfg, quick_gelu=True)
+    weights = from_open_clip(
+        {"embed_dim": width, "vision_cfg": asdict(vision_cfg), "text_cfg": asdict(text_cfg), "quick_gelu": True},
+        open_clip_model.state_dict(),
+    )
+    ours = CLIP.from_weights(*weights).train()
+    tower = {
+        "hidden_size": width,
+        "intermediate_size": 4 * width,
+        "num_hidden_layers": layers,
+        "num_attention_heads": heads,
+    }
+    config = transformers.CLIPConfig(
+        vision_config=tower | {"image_size": image, "patch_size": patch},
+        text_config=tower
+        | {"vocab_size": vocab_size, "max_position_embeddings": context, "bos_token_id": vocab_size - 2}
+        | {"eos_token_id": vocab_size - 1, "pad_token_id": 0},
+        projection_dim=width,
+    )
+    theirs = transformers.CLIPModel(config).train()
+    load_into_transformers(theirs, ours)
+
+    pixel_values = torch.randn(batch, 3, image, image)
+    input_ids = torch.randint(1, vocab_size - 2, (batch, context))
+    input_ids[:, 0], input_ids[:, -1] = vocab_size - 2, vocab_size - 1
+    open_clip_loss = open_clip.ClipLoss()
+
+    def our_loss() -> torch.Tensor:
+        output = ours(pixel_values, input_ids)
+        return clip_loss(output.image_embeds, output.text_embeds, ours.logit_scale.exp())
+
+    def step(model: torch.nn.Module, loss_of: Callable[[], torch.Tensor]) -> Callable[[], float]:
+        optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
+
+        def take() -> float:
+            optimizer.zero_grad()
+            loss = loss_of()
+            loss.backward()
+            optimizer.step()
+            return loss.item()
+
+        return take
+
+    return {
+        "course": step(ours, our_loss),
+        "open_clip": step(open_clip_model, lambda: open_clip_loss(*open_clip_model(pixel_values, input_ids))),
+        "transformers": step(
+            theirs, lambda: theirs(input_ids=input_ids, pixel_values=pixel_values, return_loss=True).loss
+        ),
+    }
+
+
+def load_into_transformers(theirs: torch.nn.Module, ours: torch.nn.Module) -> None:
+    """Copies our CLIP's weights into a transformers CLIPModel of the same sizes, tensor by tensor through the name map.
+
+    The map is only written in the other direction, so each of their tensors is filled with its own number and followed.
+    """
+    from course_lib.pretrained.clip import from_transformers
+
+    state, target = theirs.state_dict(), ours.state_dict()
+    numbered = {name: torch.full_like(tensor, index) for index, (name, tensor) in enumerate(state.items())}
+    names = list(state)
+    with torch.no_grad():
+        for our_name, markers in from_transformers(theirs.config.to_dict(), numbered)[1].items():
+            value = target[our_name]
+            for index in markers.unique().int().tolist():
+                part = value[markers == index] if markers.ndim else value
+                state[names[index]].copy_(part.reshape(state[names[index]].shape))
+
+
+def rendering() -> Iterator[Comparison]:
+    """Drawing microworld pictures, beside decoding the same pictures from PNG."""
+    from PIL import Image
+
+    from course_lib.data.microworld import render, sample_scenes
+
+    scenes = sample_scenes(256, seed=0)
+    files = []
+    for picture in render(scenes):
+        buffer = io.BytesIO()
+        Image.fromarray(picture).save(buffer, "PNG")
+        files.append(buffer.getvalue())
+
+    def decode() -> np.ndarray:
+        return np.stack([np.asarray(Image.open(io.BytesIO(file)).convert("RGB")) for file in files])
+
+    medians = alternate({"render": lambda: render(scenes), "decode": decode}, repeats=REPEATS // 2)
+    rate = len(scenes) / medians["render"]
+    what = f"{len(scenes)} pictures of 64 px ({rate:,.0f}/s)"
+    yield Comparison(what, "microworld.render", "PNG decoding", medians["render"], medians["decode"])
+
+
+COMPARISONS: list[Callable[[], Iterator[Comparison]]] = [clip_step, rendering]
+
+
+def main() -> None:
+    """Measures everything and prints a table."""
+    pin_threads()
+    table = Table(title=f"Medians of {REPEATS}, taking turns; ratio below 1: ours is faster", title_justify="left")
+    for column, justify in (("what", "left"), ("ours", "left"), ("beside", "left"), ("ms", "right"), ("ms", "right")):
+        table.add_column(column, justify=justify)
+    table.add_column("ratio", justify="right")
+    table.add_column("wanted")
+    for compare in COMPARISONS:
+        for row in compare():
+            wanted = "" if row.bound is None else f"<= {row.bound:g} " + ("yes" if row.ratio <= row.bound else "NO")
+            table.add_row(
+                row.what, row.ours, row.theirs, f"{row.our_seconds * 1e3:.1f}", f"{row.their_seconds * 1e3:.1f}",
+                f"{row.ratio:.2f}", wanted,
+            )  # fmt: skip
+    console = Console()
+    console.width = max(console.width, 100)
+    console.print(table)
