@@ -218,13 +218,16 @@ def _draw_box(axes: Axes, box: Box, layout: Layout, names: Mapping[int, str], fe
     shape = written_shape(box.shape, names, joint)
     if module:
         learned = count(box.parameters) + (", frozen" if box.frozen else "") if box.parameters else ""
-        lower = " · ".join(part for part in (box.note or box.what, learned) if part)
+        lower = " · ".join(part for part in (box.repeats or box.what, learned) if part)
     else:
-        lower = f"{box.note}  →  {shape}" if box.note else shape
+        lower = shape
+    if box.operations:
+        lower = f"{box.operations}  →  {lower}"
     head = box.name if module else box.path
     size = 8.2 if len(head) < 28 else 6.4
     axes.text(x, y + 0.075, head, ha="center", va="center", color=INK, fontweight="bold", fontsize=size, zorder=4)
-    axes.text(x, y - 0.105, lower, ha="center", va="center", fontsize=6.8, color=INK, zorder=4)
+    size = 6.8 if len(lower) < 40 else 5.8
+    axes.text(x, y - 0.105, lower, ha="center", va="center", fontsize=size, color=INK, zorder=4)
     if module and feeds and box.shape:
         white = {"facecolor": "white", "edgecolor": "none", "pad": 0.6, "alpha": 0.8}
         axes.text(x + 0.07, y - HEIGHT / 2 - 0.06, shape, fontsize=6.8, color=QUIET, va="top", zorder=3, bbox=white)

@@ -908,7 +908,8 @@ def embedding_scatter(
         )
     points, shares = principal_components(np.concatenate(vectors), 2)
     parts = np.split(points, np.cumsum([len(part) for part in vectors])[:-1])
-    figure, (axes,) = canvas(5.0, 3.8)
+    wide, tall = np.ptp(points, axis=0)
+    figure, (axes,) = canvas(5.6, float(np.clip(5.0 * tall / (wide or 1) + 1.0, 2.4, 4.6)))
     if joined:
         for one, other in zip(parts[0], parts[1], strict=True):
             axes.plot(*np.stack([one, other]).T, color="#B9C0C7", linewidth=0.6, alpha=0.7, zorder=1)

@@ -39,7 +39,8 @@ class Box:
         path: where the module or parameter is in the model, or the name of an input or output.
         kind: "input", "module", "parameter" or "output".
         what: class of the module, empty otherwise.
-        note: what repeats in it ("12 × PreNormBlock"), or the operations between its sources and it ("normalise").
+        repeats: what repeats in it: "12 × PreNormBlock".
+        operations: what is done to its sources on their way into it: "normalise", "concatenate +".
         parameters: how many numbers it learns.
         frozen: it has parameters, and none of them is trained.
         shape: of what comes out of it.
@@ -49,7 +50,8 @@ class Box:
     path: str
     kind: str
     what: str = ""
-    note: str = ""
+    repeats: str = ""
+    operations: str = ""
     parameters: int = 0
     frozen: bool = False
     shape: tuple[int, ...] = ()
@@ -178,8 +180,8 @@ def trace(model: nn.Module, *inputs: torch.Tensor, depth: int = 2, **more: torch
             "module",
             type(part).__name__,
             _repeated(part),
-            sum(each.numel() for each in learned),
-            bool(learned) and not any(each.requires_grad for each in learned),
+            parameters=sum(each.numel() for each in learned),
+            frozen=bool(learned) and not any(each.requires_grad for each in learned),
         )
 
         def before(module, args, kwargs, box=box):
@@ -191,6 +193,8 @@ def trace(model: nn.Module, *inputs: torch.Tensor, depth: int = 2, **more: torch
             busy.remove(box)
             if busy:
                 return
+            if {id(tensor) for tensor in _tensors(result)} <= set(received[box]):
+                return  # it hands on what it was given (dropout in evaluation mode): there is nothing to draw
             if box not in found:
                 found.append(box)
             for tensor in _tensors(result):
@@ -247,12 +251,11 @@ def trace(model: nn.Module, *inputs: torch.Tensor, depth: int = 2, **more: torch
         if box in received:
             boxes, operations = sources(received[box], box)
             box.sources = boxes
-            if box.kind == "output" or not box.note:
-                box.note = box.note or ("  ".join(operations) if len(operations) <= 4 else "")
+            box.operations = "  ".join(operations) if len(operations) <= 4 else ""
     merged: list[Box] = []
     for box in results:
         twin = next((other for other in box.sources if other.kind == "output"), None)
-        if len(box.sources) == 1 and twin is not None and not box.note:  # a transpose of another output
+        if len(box.sources) == 1 and twin is not None and not box.operations:  # a transpose of another output
             twin.path = f"{twin.path}, {box.path}"
         else:
             merged.append(box)

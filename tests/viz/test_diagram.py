@@ -32,8 +32,9 @@ def test_clip_is_traced_as_two_towers_that_meet(clip):
         assert boxes[before] in boxes[after].sources
     logits = boxes["logits_per_image, logits_per_text"]
     assert {source.path for source in logits.sources} == {"image_embeds", "text_embeds", "logit_scale"}
-    assert logits.shape == (3, 5) and boxes["image_embeds"].note == "normalise"
-    assert boxes["vision_model.transformer"].note == "3 × PreNormBlock"
+    assert logits.shape == (3, 5) and boxes["image_embeds"].operations == "normalise"
+    assert boxes["vision_model.transformer"].repeats == "3 × PreNormBlock"
+    assert boxes["vision_model.pre_norm"].operations == "concatenate  +"
     assert boxes["vision_model.pre_norm"].shape == (3, 5, 8)
     assert boxes["vision_model.class_embedding"] in boxes["vision_model.pre_norm"].sources
     readers = {box.path for box in boxes.values() if boxes["input_ids"] in box.sources}
@@ -66,6 +67,12 @@ def test_what_does_not_run_is_not_drawn_and_frozen_is_said():
     assert set(boxes) == {"x", "used", "fixed", "output"}
     assert boxes["fixed"].frozen and not boxes["used"].frozen
     assert boxes["output"].sources == [boxes["fixed"]]
+
+
+def test_a_dropout_that_does_nothing_is_passed_through():
+    model = nn.Sequential(nn.Linear(2, 3), nn.Dropout(), nn.Linear(3, 1))
+    boxes = {box.path: box for box in trace(model, torch.ones(4, 2))}
+    assert "1" not in boxes and boxes["2"].sources == [boxes["0"]]
 
 
 def test_boxes_stand_below_their_sources_and_do_not_cover_each_other(clip):
