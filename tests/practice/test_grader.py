@@ -238,7 +238,7 @@ def test_another_lessons_notebook_is_recognised(grader, grader_set):
 
 @pytest.mark.parametrize(
     "source",
-    ["(" * 5_000 + ")" * 5_000, "x = " + "-" * 200_000 + "1", "x = " + "9" * 99_999, "x = 1\n" * 9_000, "f'" + "{" * 99],
+    ["(" * 5_000 + ")" * 5_000, "x = " + "-" * 200_000 + "1", "x = " + "9" * 99_999, "x = 1\n" * 9_000, "f'" + "{" * 9],
     ids=["nesting", "signs", "digits", "statements", "f-string"],
 )  # fmt: skip
 def test_source_that_is_meant_to_break_the_reader(grader, grader_set, source):

@@ -112,18 +112,22 @@ class Grader:
             raise InputError(f"there is no mode {unsafe_mode!r}: {', '.join(MODES)}, from the strongest to none at all")
         self.lesson = lesson
         seed = secrets.randbits(63) if seed is None else seed
-        self.asked = [
-            Asked(
-                one, [*one.cases(_seed_of(seed, one.id, "shown")), *held_back(one, _seed_of(seed, one.id, "held back"))]
-            )
-            for one in (own_exercises if own_exercises is not None else exercises(lesson))
-        ]
+        own = own_exercises if own_exercises is not None else exercises(lesson)
+        self.asked = [Asked(one, _cases(one, seed)) for one in own]
         for one in self.asked:
             compared = one.exercise.measure is None and one.exercise.asked != "value"
             one.expected = [expected_of(one.exercise, case) if compared else None for case in one.cases]
+        self._questions = self._payload(self.asked)
         # The first optimiser that a process makes imports torch._dynamo, which takes seconds.
         training = ("torch._dynamo",) if any(one.exercise.measure for one in self.asked) else ()
         self.jail = Jail(library(LIBRARY), imports=(*LIBRARY, *training), mode=unsafe_mode)
+
+    @staticmethod
+    def _payload(asked: list[Asked]) -> bytes:
+        questions = [[one.exercise.question(case) for case in one.cases] for one in asked]
+        for question in (question for each in questions for question in each):
+            question.seconds *= PATIENCE
+        return protocol.dump(questions)
 
     @property
     def names(self) -> list[str]:
@@ -162,12 +166,10 @@ class Grader:
         """Asks what is left in one child: what it says of the notebook, a payload for each exercise, seconds, its
         end.
         """
-        questions = [[one.exercise.question(case) for case in one.cases] for one in left]
-        for question in (question for each in questions for question in each):
-            question.seconds *= PATIENCE
         job = {"names": self.names, "asked": [one.exercise.name for one in left]}
         try:
-            run = self.jail.run(content, protocol.dump(questions), job, [READING, *(one.limit for one in left)])
+            questions = self._questions if len(left) == len(self.asked) else self._payload(left)
+            run = self.jail.run(content, questions, job, [READING, *(one.limit for one in left)])
         except JailError as error:
             self.jail.restart()
             return {}, [], 0.0, str(error)
@@ -227,6 +229,16 @@ class Grader:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _cases(exercise: Exercise, seed: int) -> list[Case]:
+    """This run's cases: like those that a learner is shown, with other numbers, and like those that are held back.
+
+    A training is asked for once: it is the student's own time, and one more case would double it.
+    """
+    shown = exercise.cases(_seed_of(seed, exercise.id, "shown"))
+    more = held_back(exercise, _seed_of(seed, exercise.id, "held back"))
+    return (more or shown)[:1] if exercise.measure else [*shown, *more]
 
 
 def _seed_of(seed: int, exercise: str, part: str) -> int:

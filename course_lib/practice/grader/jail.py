@@ -122,7 +122,7 @@ class Run:
         late: it was stopped because its time was up.
         flooded: it was stopped because it wrote too much.
         seconds: from the request to its end.
-        peak: kilobytes of memory at most.
+        cpu: seconds of processor time that it took.
     """
 
     stream: bytes
@@ -130,7 +130,7 @@ class Run:
     late: bool
     flooded: bool
     seconds: float
-    peak: int
+    cpu: float
 
     @property
     def ending(self) -> str:
@@ -465,7 +465,7 @@ class Jail:
         if reply is None:
             raise JailError("the jail's process does not answer")
         seconds = time.perf_counter() - start
-        return Run(bytes(stream), reply["status"], late or reply["late"], flooded, seconds, reply["peak"])
+        return Run(bytes(stream), reply["status"], late or reply["late"], flooded, seconds, reply["cpu"])
 
     def _listen(self, pipe: int, limits: list[float]) -> tuple[bytearray, bool, bool, float]:
         """Reads messages until the child closes its pipe; stops it when one is late or it writes too much.
