@@ -218,7 +218,20 @@ def _samples(
                     )
                 pictures[str(other[entry.pictures[1]])] = other["image"]
             row = row | {"image": pictures[wanted]}
-        yield entry.sample(row)
+        yield _sample(entry, row)
+
+
+def _sample(entry: DataSet, row: dict) -> Sample:
+    try:
+        return entry.sample(row)
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        if isinstance(error, InputError):
+            raise
+        kinds = ", ".join(f"{name}: {type(row[name]).__name__}" for name in entry.columns if name in row)
+        raise InputError(
+            f"{entry.repository} has the columns expected, but not what is expected in them ({kinds}): the functions "
+            "that read them are in course_lib/data/hub.py"
+        ) from error
 
 
 def _rows(

@@ -104,6 +104,12 @@ def test_a_missing_column_is_named_with_those_found(tmp_path):
         list(hub.load("flickr30k", root=tmp_path))
 
 
+def test_columns_with_something_else_in_them_are_named(tmp_path):
+    write(tmp_path, "vqav2", **ROWS["vqav2"] | {"answers": [[1, 2], [3, 4]]})
+    with pytest.raises(InputError, match=r"lmms-lab-encoder/VQAv2 has the columns expected.*answers: list"):
+        list(hub.load("vqav2", root=tmp_path))
+
+
 def test_unknown_names_splits_and_limits(tmp_path):
     with pytest.raises(InputError, match="no data set 'imagenet'; there are coco_captions"):
         hub.load("imagenet")
