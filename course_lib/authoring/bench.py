@@ -189,3 +189,7 @@ def main() -> None:
     console = Console()
     console.width = max(console.width, 100)
     console.print(table)
+
+
+if __name__ == "__main__":
+    main()
