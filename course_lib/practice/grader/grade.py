@@ -212,7 +212,8 @@ class Grader:
                 good, name, why = False, "wrong type", f"What it returned cannot be judged ({type(error).__name__})."
             passed += good
             if not good and not mistake:
-                mistake, message = name, f"{why} ({case.about})" if case.about else why
+                place = f" ({case.about})" if case.about and name != "not written" else ""
+                mistake, message = name, f"{why}{place}"
         points = one.exercise.points if passed == len(one.cases) and one.cases else 0
         return Mark(one.exercise.id, points, one.exercise.points, passed, len(one.cases), mistake, message)
 

@@ -36,7 +36,7 @@ class Code:
         sources: of each code cell by number, as it was parsed.
         broken: (cell number, line, message, source) of each cell that does not parse.
         count: how many cells there are, of any kind.
-        lesson: the lesson that the cells' metadata names ("06"), "" where it was lost.
+        lesson: the lesson whose exercises the notebook checks ("06"), "" where it checks none.
         binders: for each name, the statements that bind it.
         changers: for each name, the statements that change its object in place.
         flags: how statements are compiled, from `from __future__ import ...`.
@@ -95,12 +95,12 @@ def code(notebook: dict) -> Code:
     for number, cell in enumerate(notebook["cells"], start=1):
         if not isinstance(cell, dict) or cell.get("cell_type") != "code":
             continue
-        found.lesson = found.lesson or lesson_of(cell)
         source = cell.get("source", "")
         if isinstance(source, list):
             source = "".join(line for line in source if isinstance(line, str))
         if not isinstance(source, str) or not source.strip():
             continue
+        found.lesson = found.lesson or lesson_of(source)
         try:
             statements, found.sources[number] = parse_cell(source)
             found.statements += statements
@@ -120,12 +120,9 @@ def code(notebook: dict) -> Code:
     return found
 
 
-def lesson_of(cell: dict) -> str:
-    """The lesson that a cell's nbgrader id belongs to ("06" of "06.2"), "" if it has none."""
-    metadata = cell.get("metadata")
-    grading = metadata.get("nbgrader") if isinstance(metadata, dict) else None
-    name = grading.get("grade_id") if isinstance(grading, dict) else None
-    match = re.match(r"(\d\d)\.", name) if isinstance(name, str) else None
+def lesson_of(source: str) -> str:
+    """The lesson whose exercises a cell checks ("06" of `check("06.2", ...)`), "" if it checks none."""
+    match = re.search(r"""\bcheck\(\s*["'](\d\d)\.\d""", source)
     return match[1] if match else ""
 
 
