@@ -103,7 +103,7 @@ def anki(
 @app.command()
 def release(folder: Annotated[Path, typer.Argument(help="an empty or new folder")]) -> None:
     """Write what a class receives: notebooks, exercises, package and data, no solutions, no held-back cases."""
-    from course_lib.practice.release import main
+    from course_lib.authoring.release import main
 
     main(folder)
 
@@ -114,7 +114,7 @@ def gradescope(
     out: Annotated[Path | None, typer.Option(help="the zip to write")] = None,
 ) -> None:
     """Write an autograder zip for Gradescope."""
-    from course_lib.practice.gradescope import main
+    from course_lib.practice.grader.gradescope import main
 
     main(number, out)
 
