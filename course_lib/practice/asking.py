@@ -177,7 +177,7 @@ def _call(answer: Any, question: Question, inputs: list[Any], outcome: Outcome) 
             if _is_plain_tensor(value) and value.is_floating_point():
                 leaves[name] = value.requires_grad_(True)
     result = function(*inputs)
-    if isinstance(result, torch.Tensor):
+    if _is_plain_tensor(result):
         outcome.device = result.device.type
     if question.gradients:
         outcome.gradients = _gradients(result, leaves)
@@ -199,7 +199,7 @@ def _gradients(result: Any, leaves: dict[str, torch.Tensor]) -> dict[str, torch.
 
 
 def _tensors(value: Any) -> Iterator[torch.Tensor]:
-    if isinstance(value, torch.Tensor):
+    if _is_plain_tensor(value):
         yield value
     elif isinstance(value, (list, tuple)):
         for part in value:
@@ -245,7 +245,7 @@ def plain(value: Any, depth: int = 0) -> Any:
         return Unknown("deeply nested structure")
     if value is None or kind in (bool, int, float, str):
         return value
-    if kind in (torch.Tensor, torch.nn.Parameter):
+    if _is_plain_tensor(value):
         if value.layout is not torch.strided or value.is_quantized or value.is_meta:
             return Unknown("sparse, quantised or meta tensor")
         return value.detach().clone().resolve_conj().resolve_neg().cpu().contiguous()
@@ -306,7 +306,8 @@ def from_tree(value: Any, depth: int = 0) -> Any:
 
 
 def _is_plain_tensor(value: Any) -> bool:
-    return type(value) is torch.Tensor
+    """Exactly a tensor: a subclass may answer every question as it likes."""
+    return type(value) in (torch.Tensor, torch.nn.Parameter)
 
 
 def _same(old: Any, new: Any) -> bool:

@@ -282,7 +282,7 @@ def _tensor(value: torch.Tensor, beside: torch.Tensor | None) -> str:
         return f"{kind}, from {_number(value.min())} to {_number(value.max())}"
     rows = value if value.ndim == 2 else value[None]
     marks = torch.zeros(rows.shape, dtype=torch.bool)
-    if beside is not None and beside.shape == value.shape:
+    if beside is not None and beside.shape == value.shape and not value.is_complex():
         marks = ~torch.isclose(rows.double(), beside.double().view(rows.shape), rtol=1e-3, atol=1e-4)
         if marks.all():  # a mark on everything says nothing
             marks = torch.zeros_like(marks)

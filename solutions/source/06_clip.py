@@ -117,29 +117,33 @@ show(
     figures.similarity_matrix(
         similarity, labels=list(captions), rows=[f"picture {row}" for row in range(8)], mark="diagonal"
     ),
-    alt="A matrix of eight pictures against their eight captions: the diagonal is bright, and so are the two cells where "
+    alt="A matrix of eight pictures against their eight captions: the diagonal is high, and so are the two cells where "
     "picture 2 meets caption 5 and picture 5 meets caption 2.",
 )
 
 # %%
 losses, cosines = watched_run()
 show(
-    figures.lines(list(range(len(losses))), {"contrastive loss": losses, "mean cosine": cosines}, across="step", chance=4.16),
-    alt="Over 80 steps the contrastive loss falls from about 6 to just under log 64, the dashed line, and stays there; the "
-    "mean cosine between different pictures rises to nearly 1 within the first ten steps.",
+    figures.lines(
+        list(range(0, len(losses), 4)),
+        {"contrastive loss": losses[::4], "mean cosine": cosines[::4], "log 64": [math.log(64)] * len(losses[::4])},
+        across="step",
+    ),
+    alt="The contrastive loss falls from about 6 to just under log 64, a level line, and stays there; the mean cosine "
+    "between different pictures rises to nearly 1 and stays there too.",
 )
 
 # %% [markdown]
 # **`matrix`**: The first figure is the similarity matrix of a trained model on a batch of eight. Two cells off the diagonal
-# are as bright as the diagonal. What do they mean for training?
+# are as high as the diagonal. What do they mean for training?
 #
 # - a) The model confuses colours here; more steps will put it right.
 # - b) Two pairs of the batch say the same: the loss takes a right answer for a wrong one and pushes it away.
 # - c) The temperature is too high.
 # - d) Pictures and captions of the batch are in a different order.
 #
-# **`curve`**: The second figure watches a training run on batches of 64 (dashed: $\log 64 \approx 4.16$). The mean cosine is that
-# between embeddings of *different* pictures. What happened?
+# **`curve`**: The second figure watches a training run on batches of 64 ($\log 64 \approx 4.16$). The mean cosine is that between
+# embeddings of *different* pictures. What happened?
 #
 # - a) The learning rate is so low that the model has hardly moved.
 # - b) The model over-fits the batch.
@@ -178,8 +182,15 @@ show(
 # - d) Cosines ignore the length of the embeddings.
 
 # %% nbgrader={"grade": false, "grade_id": "answers_06_3", "locked": false, "schema_version": 3, "solution": true, "task": false}
-# The keys: matrix, curve, temperature, temperature_because, binding, binding_because. Each answer: "a", "b", "c" or "d".
-answers_06_3 = {}
+# Put "a", "b", "c" or "d" in the place of each question mark, and take out what stands below the dict.
+answers_06_3 = {
+    "matrix": "?",
+    "curve": "?",
+    "temperature": "?",
+    "temperature_because": "?",
+    "binding": "?",
+    "binding_because": "?",
+}
 ### BEGIN SOLUTION
 answers_06_3 = {
     "matrix": "b",

@@ -283,10 +283,10 @@ READING = {
 }
 
 _WHY_NOT = {
-    ("matrix", "a"): "A model that confused colours would be bright wherever two colours meet; here two captions are "
+    ("matrix", "a"): "A model that confused colours would be high wherever two colours meet; here two captions are "
     "the same.",
-    ("matrix", "c"): "A temperature scales every cell alike: it cannot light up two cells and leave the others.",
-    ("matrix", "d"): "If texts and images were shifted against each other, the diagonal would be dark; it is bright.",
+    ("matrix", "c"): "A temperature scales every cell alike: it cannot raise two cells and leave the others.",
+    ("matrix", "d"): "If texts and images were shifted against each other, the diagonal would be low; it is high.",
     ("curve", "a"): "A model that had hardly moved would not have embeddings that all point the same way.",
     ("curve", "b"): "Over-fitting would drive this loss on the training batch towards 0; it settles near log 64.",
     ("curve", "d"): "log 64 is the loss of guessing among 64, far from the least possible, which is 0.",
