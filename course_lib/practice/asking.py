@@ -350,7 +350,7 @@ def _as_it_was() -> Iterator[None]:
     try:
         with warnings.catch_warnings(), torch.enable_grad():
             warnings.simplefilter("ignore")
-            torch.manual_seed(0)
+            torch.default_generator.manual_seed(0)
             yield
     finally:
         torch.set_num_threads(threads)

@@ -16,6 +16,7 @@ import inspect
 import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -155,6 +156,12 @@ class Mutant:
 
     answer: Any
     mistake: str
+
+
+def lessons() -> list[str]:
+    """The lessons that have exercises: ["06"]."""
+    rooms = (path.parent.name for path in Path(__file__).parent.glob("lesson_*/exercises.py"))
+    return sorted(room.removeprefix("lesson_") for room in rooms)
 
 
 def exercises(lesson: str) -> tuple[Exercise, ...]:

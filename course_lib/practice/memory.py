@@ -11,7 +11,7 @@ from pathlib import Path
 
 from course_lib.errors import CourseError
 from course_lib.files import cache_folder, write_atomically
-from course_lib.practice.exercise import Exercise, exercises
+from course_lib.practice.exercise import Exercise, exercises, lessons
 
 
 @dataclass
@@ -111,10 +111,11 @@ class Table:
         return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table><p>{html.escape(self._total())}</p>"
 
 
-def progress(lesson: str = "06") -> Table:
-    """What you have done of a lesson's exercises: the last line of a notebook cell shows the table.
+def progress(lesson: str | None = None) -> Table:
+    """What you have done of the exercises, of one lesson or all: the last line of a notebook cell shows the table.
 
     Raises:
         InputError: that lesson has no exercises.
     """
-    return Table(tuple((one, recall(one.id)) for one in exercises(lesson)))
+    names = [lesson] if lesson else lessons()
+    return Table(tuple((one, recall(one.id)) for name in names for one in exercises(name)))

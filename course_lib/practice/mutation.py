@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from course_lib.errors import InputError
 from course_lib.practice.checking import Report, examine
-from course_lib.practice.exercise import Exercise, alternatives, exercises, mutants, solution_source
+from course_lib.practice.exercise import Exercise, alternatives, exercises, lessons, mutants, solution_source
 
 # How long one mechanical mutant may take on one case: a changed loop may not end.
 SECONDS = 10.0
@@ -299,7 +299,7 @@ def main(lesson: str | None = None) -> None:
     """
     print(f"{'':5} {'killed':>8} {'named':>8} {'accepted':>9}   mechanical mutants killed")
     proofs = []
-    for exercise in exercises(lesson or "06"):
+    for exercise in [one for name in ([lesson] if lesson else lessons()) for one in exercises(name)]:
         proof = prove(exercise)
         proofs.append(proof)
         killed = sum(one[3] for one in proof.written)

@@ -257,6 +257,7 @@ def test_progress_is_remembered(capsys):
     check("06.1", None)
     assert recall("06.1") == Done(tries=3, passed=True, hints=0)
     assert "1 of 7 exercises right, 1 of 20 points" in str(progress("06"))
+    assert str(progress("06")).split("\n")[1] in str(progress())
     assert "<td style='text-align:left'>1/1</td>" in progress("06")._repr_html_()
 
 
@@ -277,9 +278,9 @@ def test_a_damaged_progress_file_costs_only_its_own_exercise(content, tmp_path, 
     check("06.1", similarity_logits)
     (tmp_path / "progress" / "06.1.json").write_bytes(content)
     assert recall("06.1") == Done() and recall("06.2").passed
-    assert "1 of 7" in str(progress())
+    assert "1 of 7" in str(progress("06"))
     assert check("06.1", similarity_logits) == 1
-    assert "2 of 7" in str(progress())
+    assert "2 of 7" in str(progress("06"))
 
 
 def test_a_place_that_cannot_be_written_stops_nobody(tmp_path, monkeypatch, capsys):
@@ -287,7 +288,7 @@ def test_a_place_that_cannot_be_written_stops_nobody(tmp_path, monkeypatch, caps
     monkeypatch.setenv("COURSE_CACHE", str(tmp_path / "file"))
     assert check("06.1", similarity_logits) == 1
     hint("06.1")
-    assert "0 of 7" in str(progress())
+    assert "0 of 7" in str(progress("06"))
 
 
 @pytest.mark.parametrize(("dtype", "step"), [(torch.float64, 1e-6), (torch.float32, 1e-3), (torch.bfloat16, 0.2)])
@@ -331,3 +332,19 @@ def test_values_are_shown_by_size():
     assert shown(torch.zeros(0, 2)) == "tensor of shape (0, 2), float32"
     assert len(shown("x" * 1_000)) == 300
     assert F.__name__  # what an answer has at hand
+
+
+def test_without_held_back_cases_and_answers_the_check_still_works(monkeypatch, capsys):
+    """A class is given neither file."""
+    from course_lib.practice import exercise as definition
+
+    real = definition._part
+    monkeypatch.setattr(
+        definition, "_part", lambda lesson, part: real(lesson, part) if part == "exercises" else real(lesson, "missing")
+    )
+    report = examine(LOGITS, similarity_logits)
+    assert report.passed and len(report.results) == len(LOGITS.cases(0))
+    assert check("06.1", similarity_logits) == 1
+    assert check("06.1", answers.logits_frobenius) == 0
+    solution("06.1")
+    assert "comes without solutions" in capsys.readouterr().out

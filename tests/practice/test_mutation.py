@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from course_lib.practice import mutation
-from course_lib.practice.exercise import Case, exercise, exercises
+from course_lib.practice.exercise import Case, exercise, exercises, lessons
 from course_lib.practice.lesson_06.exercises import projection_case
 
-SET = exercises("06")
+SET = [one for lesson in lessons() for one in exercises(lesson)]
 
 
 def test_every_kind_of_change_is_made():
