@@ -168,7 +168,18 @@ def rendering() -> Iterator[Comparison]:
     yield Comparison(what, "microworld.render", "PNG decoding", medians["render"], medians["decode"])
 
 
-COMPARISONS: list[Callable[[], Iterator[Comparison]]] = [clip_step, rendering]
+def grading() -> Iterator[Comparison]:
+    """Grading a submission to set 06 in the warm jail, and by nbgrader, which starts a kernel for each."""
+    from course_lib.authoring.lessons import root_folder
+    from course_lib.practice.grader.speed import seconds_per_submission
+
+    solutions = root_folder() / "solutions" / "06_clip.ipynb"
+    for what, left_out in (("set 06", ""), ("set 06 without its training", "train_projections")):
+        ours, theirs = seconds_per_submission(solutions, left_out=left_out)
+        yield Comparison(f"grading {what}, one submission", "course grade", "nbgrader autograde", ours, theirs)
+
+
+COMPARISONS: list[Callable[[], Iterator[Comparison]]] = [clip_step, rendering, grading]
 
 
 def main() -> None:

@@ -1,9 +1,9 @@
 """What a class receives: `course release DIR`. The course without its solutions and the cases that are held back.
 
 What this keeps from a class is what the class would have to look for elsewhere. The exercises' references and the
-messages for mistakes are in it, because the check in a learner's notebook needs them; and where the course's repository
-is public, so is everything that is left out here. Marks are safe for another reason: `course grade` draws new cases from
-a secret seed and compares outside the students' reach, so nothing that can be read tells what it will ask for.
+messages for mistakes are in it, because the check in a learner's notebook needs them; and where the repository is
+public, so is everything that is left out here. Marks are safe for another reason: `course grade` draws new cases from a
+secret seed and compares outside the students' reach, so nothing that can be read tells what it will ask for.
 """
 
 import os
