@@ -24,7 +24,7 @@ from course_lib.practice.grader.grade import (
     read_submission,
     student_of,
 )
-from course_lib.practice.grader.jail import Jail, JailError, located, sealed
+from course_lib.practice.grader.jail import Jail, JailError, around, located, sealed
 from course_lib.practice.grader.report import Report, cell, printable
 
 SLOW = pytest.mark.slow
@@ -444,6 +444,15 @@ def test_the_jail_carries_no_answers():
         "course_lib/runtime.py",
     }
     assert located("numpy") and located("a_package_that_nobody_has") == []
+
+
+def test_a_folder_can_be_shown_without_the_packages_in_it(tmp_path):
+    """A Python that is not in an environment has all packages below its standard library."""
+    for name in ("os.py", "json/decoder.py", "site-packages/open_clip/loss.py", "deep/site-packages/course_lib/x.py"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("")
+    holes = [f"{tmp_path}/site-packages", f"{tmp_path}/deep/site-packages", f"{tmp_path}/dist-packages"]
+    assert around(str(tmp_path), holes) == [f"{tmp_path}/json", f"{tmp_path}/os.py"]
 
 
 @SLOW

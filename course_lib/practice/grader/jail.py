@@ -90,6 +90,7 @@ def probe():
         "new processes": tried(lambda: exits(os.fork)),
         "other programs": tried(lambda: os.execv("/bin/true", ["true"])),
         "the course's files": tried(lambda: open(PLACE).close()),
+        "packages with answers": tried(lambda: [open(path + "/__init__.py").close() for path in PACKAGES or ["/none"]]),
         "writing beside them": tried(lambda: open(PLACE + ".new", "w").close()),
         "the machine's files": tried(lambda: open("/etc/passwd").close()),
         "the list of processes": tried(lambda: os.listdir("/proc")[0] if os.listdir("/proc") else os.stat("/none")),
@@ -280,11 +281,12 @@ class Jail:
             path.write_text(source, encoding="utf-8")
         for path in (library, *library.rglob("*")):
             path.chmod(0o755 if path.is_dir() else 0o644)
-        standard = sorted(
-            {sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib"), os.path.dirname(os.__file__)}
-        )
-        standard = [os.path.realpath(path) for path in standard if os.path.isdir(path)]
-        standard = [path for path in dict.fromkeys(standard) if "site-packages" not in path]
+        installed = {"base": sys.base_prefix, "platbase": sys.base_exec_prefix}
+        standard = [
+            os.path.dirname(os.__file__),
+            *(sysconfig.get_path(n, vars=installed) for n in ("stdlib", "platstdlib")),
+        ]
+        standard = list(dict.fromkeys(os.path.realpath(path) for path in standard if os.path.isdir(path)))
         packages = [path for name in (*PACKAGES, *SUPPORT) for path in located(name)]
         multiarch = sysconfig.get_config_var("MULTIARCH") or f"{platform.machine()}-linux-gnu"
         libraries = [
@@ -298,24 +300,19 @@ class Jail:
         masks = [f"{folder}/{name}" for folder in (*standard, "/usr/lib/python3", "/usr/lib")
                  for name in ("site-packages", "dist-packages")]  # fmt: skip
         dynload = [os.path.join(path, "lib-dynload") for path in standard]
+        path = [str(library), *standard, *dynload, *dict.fromkeys(os.path.dirname(path) for path in packages)]
         return {
             "mode": self.mode,
             "folder": str(folder / "root"),
             "binds": [*libraries, *files, *standard, *packages, str(library)],
             "links": links,
             "masks": masks,
-            "path": [str(library), *standard, *dynload, *dict.fromkeys(os.path.dirname(path) for path in packages)],
+            "path": path,
             "readable": [
-                *libraries,
-                *files,
-                *standard,
-                *packages,
-                str(library),
-                "/dev/null",
-                "/dev/zero",
-                "/dev/urandom",
-                "/dev/random",
-            ],  # fmt: skip
+                *(part for folder in (*libraries, *standard) for part in around(folder, masks)),
+                *(*files, *packages, str(library), "/dev/null", "/dev/zero", "/dev/urandom", "/dev/random"),
+            ],
+            "listed": path,
             "forbidden": self._forbidden(),
             "imports": [*WARM, *self.imports],
             "seccomp": seccomp_program().hex() if self.mode != "bare" else "",
@@ -325,11 +322,10 @@ class Jail:
         }
 
     def _forbidden(self) -> list[str]:
-        """Paths that must not exist inside: the package with its answers, the clone, home folders."""
-        return [
-            str(PACKAGE),
-            *(str(PACKAGE.parent / name) for name in ("solutions", "tests", "data", ".git", "exercises")),
-        ]
+        """Paths that must not exist inside: the package, the clone, other packages that have answers ready made."""
+        ready_made = [path for name in ("open_clip", "transformers") for path in located(name)]
+        clone = [str(PACKAGE.parent / name) for name in ("solutions", "tests", "data", ".git", "exercises")]
+        return [str(PACKAGE), *clone, *ready_made]
 
     def _start(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="jail-"))
@@ -386,7 +382,8 @@ class Jail:
             JailError: one of them led out, or an honest answer does not work in there.
         """
         place = str(PACKAGE / "practice" / "judging.py")
-        source = PROBE.replace("PLACE", repr(place))
+        ready_made = [path for path in self._forbidden() if os.path.exists(f"{path}/__init__.py")]
+        source = PROBE.replace("PLACE", repr(place)).replace("PACKAGES", repr(ready_made))
         notebook = {"nbformat": 4, "metadata": {}, "cells": [{"cell_type": "code", "source": source}]}
         question = Question("function", seconds=10.0)
         job = {"names": ["probe"], "asked": ["probe"]}
@@ -549,6 +546,16 @@ class Jail:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def around(folder: str, holes: list[str]) -> list[str]:
+    """The largest parts of a folder that together hold all of it but the holes."""
+    if folder in holes:
+        return []
+    inside = [hole for hole in holes if hole.startswith(f"{folder}/") and os.path.isdir(hole)]
+    if not inside:
+        return [folder]
+    return [part for child in sorted(os.listdir(folder)) for part in around(os.path.join(folder, child), inside)]
 
 
 def _readable_by_all(paths: list[str]) -> bool:

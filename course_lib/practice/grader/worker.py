@@ -41,7 +41,8 @@ MNT_DETACH = 2
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_CAPBSET_DROP, PR_SET_SECCOMP, PR_SET_NO_NEW_PRIVS = 1, 4, 24, 22, 38
 PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}
 LANDLOCK_CREATE_RULESET, LANDLOCK_ADD_RULE, LANDLOCK_RESTRICT_SELF = 444, 445, 446  # the same on every architecture
-LANDLOCK_READ = 0b1101  # execute (map a library), read a file, read a folder
+LANDLOCK_READ, LANDLOCK_LIST = 0b1101, 0b1000  # execute (map a library), read a file, read a folder
+LANDLOCK_OF_FILES = 0b111 | 1 << 14 | 1 << 15  # those that make sense for a file
 LANDLOCK_RIGHTS = {1: 13, 2: 14, 3: 15, 4: 15, 5: 16}  # how many file-system rights each version of it knows
 NOBODY = 65534
 SCRATCH = "/scratch"
@@ -130,21 +131,24 @@ def build_root(folder: str, binds: list[str], masks: list[str], links: list[list
     os.chdir("/")
 
 
-def landlock(readable: list[str], writable: list[str], abi: int) -> None:
-    """Denies this process every file but those below `readable`, for ever; writing only below `writable`."""
+def landlock(readable: list[str], listed: list[str], writable: list[str], abi: int) -> None:
+    """Denies this process every file for ever, but those below three kinds of folders.
+
+    Args:
+        readable: files and folders whose contents may be read.
+        listed: folders in which names may be looked up.
+        writable: files and folders with which anything may be done.
+        abi: the version of Landlock.
+    """
     rights = (1 << LANDLOCK_RIGHTS.get(abi, 16)) - 1
     network = 3 if abi >= 4 else 0
     scopes = 3 if abi >= 6 else 0
     attributes = struct.pack("<QQQ", rights, network, scopes)[: 24 if abi >= 6 else 16 if abi >= 4 else 8]
     ruleset = call("syscall", LANDLOCK_CREATE_RULESET, attributes, len(attributes), 0)
-    for paths, allowed in ((readable, LANDLOCK_READ), (writable, rights)):
-        for path in paths:
-            if not os.path.exists(path):
-                continue
+    for paths, allowed in ((readable, LANDLOCK_READ), (listed, LANDLOCK_LIST), (writable, rights)):
+        for path in filter(os.path.exists, paths):
             handle = os.open(path, os.O_PATH | os.O_CLOEXEC)
-            only = allowed if os.path.isdir(path) else allowed & 0b111 | (allowed & 1 << 14 if abi >= 3 else 0)
-            if not os.path.isdir(path) and allowed == LANDLOCK_READ:
-                only = 0b101
+            only = allowed if os.path.isdir(path) else allowed & LANDLOCK_OF_FILES & rights
             call("syscall", LANDLOCK_ADD_RULE, ruleset, 1, struct.pack("<Qi", only, handle), 0)
             os.close(handle)
     call("prctl", PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
@@ -343,7 +347,7 @@ class Warden:
         drop_capabilities()
         if self.setup["landlock"]:
             writable = [SCRATCH] if self.namespaces else []
-            landlock(self.setup["readable"], [*writable, "/dev/null"], self.setup["landlock"])
+            landlock(self.setup["readable"], self.setup["listed"], [*writable, "/dev/null"], self.setup["landlock"])
         if self.seccomp:
             seccomp(self.seccomp)
         return content, asked
@@ -436,8 +440,9 @@ def run_statement(found, index: int, space: dict, failed: dict[str, str]) -> Non
         exec(compile(ast.Module([statement], []), filename, "exec", found.flags, True), space)
     except BaseException as error:
         text = f"{type(error).__name__}: {error}"[:500]
-        if isinstance(error, ImportError):
-            text = f"the grader's jail has no module {getattr(error, 'name', None) or '?'!s} ({text})"
+        if isinstance(statement, (ast.Import, ast.ImportFrom)):
+            wanted = getattr(error, "name", None) or getattr(statement, "module", None) or statement.names[0].name
+            text = f"the grader's jail has no module {wanted} ({text})"
         for name in submission.bound_names(statement):
             failed[name] = f"{name} is not there, because its cell failed: {text}"
 

@@ -4,7 +4,13 @@ import os
 
 
 def read():
-    for target in ("@PLACE@", "/etc/passwd", "../../../../etc/passwd", "/proc/self/root/etc/passwd", "/proc/1/root"):
+    for target in (
+        "@PLACE@",
+        "/etc/passwd",
+        "../../../../etc/passwd",
+        "/proc/self/" + "root/etc/passwd",
+        "/proc/1/root",
+    ):
         for name in (target, "link"):
             try:
                 if name == "link":
