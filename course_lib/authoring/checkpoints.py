@@ -73,20 +73,33 @@ def train_clip(folder: Path) -> None:
 
 
 def try_seeds(folder: Path) -> None:
-    """Writes seeds.json: what the recipes of lesson 06 reach on each of ten seeds, none left out."""
+    """Writes seeds.json: what the recipes of lesson 06 reach on each of ten seeds, none left out.
+
+    After each run, so that an interrupted table goes on where it stopped.
+    """
+    path = folder / SEEDS_FILE
+    started = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     data = recipes.training_pairs()
     found = {"measured_on": machine(), "pictures": len(data.pictures)}
+    if any(started.get(name) != value for name, value in found.items()):
+        started = {}
     for name, train, config in (
         ("from scratch", recipes.train_clip_from_scratch, recipes.FROM_SCRATCH),
         ("from the vision checkpoint", recipes.train_clip_from_vision, recipes.FROM_VISION),
     ):
-        rows = []
-        for seed in SEEDS:
+        trained_by = _made_by(config) | (
+            {"starts_from": course.load("vision")[2]["sha256"]} if "vision" in name else {}
+        )
+        before = started.get(name, {})
+        rows = before.pop("seeds", [])
+        if before != trained_by:
+            rows = []
+        found[name] = {**trained_by, "seeds": rows}
+        for seed in list(SEEDS)[len(rows) :]:
             model, _ = train(data, seed)
             rows.append({"seed": seed, **_rounded(recipes.measure_clip(model))})
             print(name, rows[-1], flush=True)
-        found[name] = {"steps": config.steps, "batch_size": config.batch_size, "seeds": rows}
-    write_atomically(folder / SEEDS_FILE, json.dumps(found, indent=1) + "\n")
+            write_atomically(path, json.dumps(started | found, indent=1) + "\n")
 
 
 def write_readme(folder: Path) -> None:
@@ -122,7 +135,10 @@ def write_readme(folder: Path) -> None:
             for measure in (key for key in runs["seeds"][0] if key != "seed"):
                 values = [row[measure] for row in runs["seeds"]]
                 table.append(f"| {measure} | {statistics.median(values):.3f} | {min(values):.3f} | {max(values):.3f} |")
-            parts += [f"### {name}: {runs['steps']} steps of {runs['batch_size']}", "\n".join(table)]
+            parts += [
+                f"### {name}: {runs['training']['steps']} steps of {runs['training']['batch_size']}",
+                "\n".join(table),
+            ]
     write_atomically(folder / "README.md", "\n\n".join(parts) + "\n")
 
 
