@@ -150,8 +150,8 @@ def machine() -> str:
     """What the numbers depend on, in words: processor, threads, torch."""
     processor = platform.processor() or platform.machine()
     if Path("/proc/cpuinfo").exists():
-        names = [line.split(":", 1)[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")]
-        processor = names[0] if names else processor
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        processor = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), processor)
     return f"{processor}, {THREADS} threads, torch {torch.__version__.split('+')[0]}"
 
 

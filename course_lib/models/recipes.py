@@ -93,7 +93,7 @@ def training_pairs(count: int = 12_000, seed: int = 1) -> Pairs:
     return Pairs(torch.from_numpy(pictures), input_ids.view(count, len(texts[0]), -1))
 
 
-FROM_SCRATCH = TrainingConfig(steps=160, batch_size=128, learning_rate=2e-3, warmup_steps=30, weight_decay=0.1)
+FROM_SCRATCH = TrainingConfig(steps=200, batch_size=128, learning_rate=2e-3, warmup_steps=30, weight_decay=0.1)
 
 
 def train_clip_from_scratch(
