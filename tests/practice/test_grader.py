@@ -67,6 +67,7 @@ GIVEN = ["dict", ["(kind)", "Given"], ["source", "raise SystemExit"], ["name", "
         _payload(["list"], b"\xff" * 8 + b"{}"),
         _payload(["list"], b""),
     ],
+    ids=range(12),
 )  # fmt: skip
 def test_forged_payloads_are_refused(payload):
     with pytest.raises(protocol.ProtocolError):
@@ -165,6 +166,7 @@ NOTEBOOK = {"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": []}
         (b'{"cells": {"a": 1}}', "no list of cells"),
         (b" " * (submission.MAX_BYTES + 1) + b"{}", "MB"),
     ],
+    ids=["empty", "picture", "text", "cut", "nested", "list", "format 3", "no cells", "large"],
 )
 def test_files_that_are_no_notebooks(content, said):
     with pytest.raises(submission.NotANotebook, match=said):
