@@ -121,10 +121,21 @@ def open_clip(cache: Path):
     return model
 
 
-def write(cache: Path) -> None:
-    """Writes all of them."""
-    for make in (clip, siglip, align, open_clip):
-        make(Path(cache))
+def write(cache: str | Path) -> None:
+    """Writes all of them, saying nothing: transformers' bars and warnings are about models that mean something."""
+    from transformers.utils import logging
+
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    if bars:
+        logging.disable_progress_bar()
+    try:
+        for make in (clip, siglip, align, open_clip):
+            make(Path(cache))
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()
 
 
 def _sizes(crop: bool) -> dict:
