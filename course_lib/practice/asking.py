@@ -149,9 +149,7 @@ def ask(answer: Any, question: Question) -> Outcome:
     outcome.printed = written.getvalue()
     if not outcome.error:
         outcome.changed = [
-            name
-            for name, old, new in zip(question.inputs, before, inputs, strict=True)
-            if not _same(old, new)
+            name for name, old, new in zip(question.inputs, before, inputs, strict=True) if not _same(old, new)
         ]
     return outcome
 

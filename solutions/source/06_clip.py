@@ -56,6 +56,7 @@ from course_lib.viz.style import show
 #
 # **Example.** A picture (3, 4) and a text (1, 0) have the cosine 3/5 = 0.6; at a temperature of 0.5 the logit is 1.2.
 
+
 # %% nbgrader={"grade": false, "grade_id": "similarity_logits", "locked": false, "schema_version": 3, "solution": true, "task": false}
 def similarity_logits(image_features: Tensor, text_features: Tensor, temperature: float) -> Tensor:
     """Cosine of every picture with every text over the temperature: (N, D), (M, D) -> (N, M)."""
@@ -85,6 +86,7 @@ check("06.1", similarity_logits)
 # already exponentiated: multiply by it. The result is a scalar that derivatives flow through, to `logit_scale` as well.
 #
 # **Example.** If all embeddings are the same, every row of logits is constant and the loss is $\log B$, that of guessing.
+
 
 # %% nbgrader={"grade": false, "grade_id": "clip_loss", "locked": false, "schema_version": 3, "solution": true, "task": false}
 def clip_loss(image_embeds: Tensor, text_embeds: Tensor, logit_scale: Tensor) -> Tensor:
@@ -224,6 +226,7 @@ check("06.3", answers_06_3)
 # **Example.** With the classes "cube" and "sphere" and the templates "a {}" and "a photo of a {}", four sentences are encoded,
 # and the result has two columns.
 
+
 # %% nbgrader={"grade": false, "grade_id": "zero_shot_logits", "locked": false, "schema_version": 3, "solution": true, "task": false}
 def zero_shot_logits(
     image_features: Tensor,
@@ -263,6 +266,7 @@ check("06.4", zero_shot_logits)
 # already exponentiated. The result is a scalar. It must stay finite for logits below -100, and derivatives must flow.
 #
 # **Example.** One pair of equal embeddings at scale 10 and bias -10 has the logit 0, and costs $\log 2 \approx 0.693$.
+
 
 # %% nbgrader={"grade": false, "grade_id": "siglip_loss", "locked": false, "schema_version": 3, "solution": true, "task": false}
 def siglip_loss(image_embeds: Tensor, text_embeds: Tensor, logit_scale: Tensor, logit_bias: Tensor) -> Tensor:
@@ -304,6 +308,7 @@ check("06.5", siglip_loss)
 # | `logit_scale` | a scalar `nn.Parameter` | starts at $\log(1/0.07)$ |
 #
 # **Example.** For the ids `[62, 5, 9, 63, 0, 0]` the caption is read at position 3.
+
 
 # %% nbgrader={"grade": false, "grade_id": "CLIPHead", "locked": false, "schema_version": 3, "solution": true, "task": false}
 class CLIPHead(nn.Module):
@@ -353,6 +358,7 @@ check("06.6", CLIPHead)
 # `image_features @ image_projection`.
 #
 # **Example.** Random matrices of these shapes are a complete answer, and get a recall of about 0.005.
+
 
 # %% nbgrader={"grade": false, "grade_id": "train_projections", "locked": false, "schema_version": 3, "solution": true, "task": false}
 def train_projections(image_features: Tensor, text_features: Tensor, embed_dim: int) -> tuple[Tensor, Tensor]:

@@ -105,9 +105,7 @@ def test_cells_without_an_object_do_not_count_for_attributes_and_boxes():
 def test_generalised_iou_is_torchvisions():
     from torchvision.ops import generalized_box_iou_loss
 
-    boxes, wanted = (
-        torch.cat([corner, corner + torch.rand(20, 2) + 0.05], dim=1) for corner in torch.rand(2, 20, 2)
-    )
+    boxes, wanted = (torch.cat([corner, corner + torch.rand(20, 2) + 0.05], dim=1) for corner in torch.rand(2, 20, 2))
     torch.testing.assert_close(
         generalised_iou_loss(boxes, wanted), generalized_box_iou_loss(boxes, wanted, reduction="mean")
     )

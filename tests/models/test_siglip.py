@@ -11,9 +11,7 @@ from course_lib.errors import InputError
 from course_lib.models.siglip import SigLIP, SigLIPConfig, SigLIPTextConfig, SigLIPVisionConfig
 
 VISION = SigLIPVisionConfig(image_size=32, patch_size=8, width=24, layers=2, heads=2, mlp_width=40)
-TEXT = SigLIPTextConfig(
-    vocab_size=50, context_length=8, width=16, layers=1, heads=2, mlp_width=20, projection_dim=24
-)
+TEXT = SigLIPTextConfig(vocab_size=50, context_length=8, width=16, layers=1, heads=2, mlp_width=20, projection_dim=24)
 
 
 @pytest.mark.parametrize(

@@ -63,9 +63,7 @@ def _candidates(target: int, scene: Scene, pick: Pick) -> dict[str, list[tuple]]
     for j in range(len(scene.objects)):
         anchor = naming(j, scene, pick) if j != target else None
         if anchor:
-            anchors += [
-                (relation, anchor) for relation in RELATION_WORDS if clearly(relation, thing, scene.objects[j])
-            ]
+            anchors += [(relation, anchor) for relation in RELATION_WORDS if clearly(relation, thing, scene.objects[j])]
     return {
         "attribute": [("attribute", name)] if name else [],
         "place": [("place", phrase, extreme) for phrase in (*shared, Phrase()) for extreme in EXTREMES],

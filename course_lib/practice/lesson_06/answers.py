@@ -217,9 +217,7 @@ def loss_detached(image_embeds, text_embeds, logit_scale):
 def loss_per_pair(image_embeds, text_embeds, logit_scale):
     logits = logit_scale * image_embeds @ text_embeds.T
     labels = torch.arange(len(logits))
-    return (
-        F.cross_entropy(logits, labels, reduction="none") + F.cross_entropy(logits.T, labels, reduction="none")
-    ) / 2
+    return (F.cross_entropy(logits, labels, reduction="none") + F.cross_entropy(logits.T, labels, reduction="none")) / 2
 
 
 def loss_no_transpose(image_embeds, text_embeds, logit_scale):

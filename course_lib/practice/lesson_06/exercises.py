@@ -234,19 +234,23 @@ CLIP_LOSS = Exercise(
             "softmax before the cross-entropy",
             "Is there a softmax before F.cross_entropy? That function takes logits and applies the softmax itself.",
             lambda i, t, s: (
-                F.cross_entropy((s * i @ t.T).softmax(1), torch.arange(len(i)))
-                + F.cross_entropy((s * i @ t.T).T.softmax(1), torch.arange(len(i)))
-            )
-            / 2,
+                (
+                    F.cross_entropy((s * i @ t.T).softmax(1), torch.arange(len(i)))
+                    + F.cross_entropy((s * i @ t.T).T.softmax(1), torch.arange(len(i)))
+                )
+                / 2
+            ),
         ),
         Mistake(
             "all labels 0",
             "Every row has the label 0, so that all images should match the first text: row i belongs to column i.",
             lambda i, t, s: (
-                F.cross_entropy(s * i @ t.T, torch.zeros(len(i), dtype=torch.long))
-                + F.cross_entropy((s * i @ t.T).T, torch.zeros(len(i), dtype=torch.long))
-            )
-            / 2,
+                (
+                    F.cross_entropy(s * i @ t.T, torch.zeros(len(i), dtype=torch.long))
+                    + F.cross_entropy((s * i @ t.T).T, torch.zeros(len(i), dtype=torch.long))
+                )
+                / 2
+            ),
         ),
         Mistake(
             "wrong sign",
