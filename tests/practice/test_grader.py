@@ -519,3 +519,9 @@ def test_an_interrupted_run_keeps_its_rows_and_goes_on(grader_set, tmp_path):
         found_rows = list(csv.DictReader(file))
     assert sorted(row["student"] for row in found_rows) == [f"student{i:03}" for i in range(150)]
     assert {float(row["total"]) for row in found_rows} == {10.0}
+
+
+def test_packages_are_found_as_text_also_after_they_were_imported():
+    from transformers import CLIPModel  # noqa: F401  which puts a Path into the spec of its package
+
+    assert located("transformers") and all(isinstance(path, str) for path in located("transformers"))

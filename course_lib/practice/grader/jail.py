@@ -192,7 +192,8 @@ def located(name: str) -> list[str]:
         return []
     if spec is None:
         return []
-    paths = list(spec.submodule_search_locations or ([spec.origin] if spec.origin else []))
+    # A package that is imported already can have put `Path`s into its spec (transformers does).
+    paths = [os.fspath(path) for path in spec.submodule_search_locations or ([spec.origin] if spec.origin else [])]
     for path in list(paths):
         parent = Path(path).parent
         distribution = {"PIL": "pillow"}.get(name, name)
