@@ -295,7 +295,7 @@ def execute(
 
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _PLACES = re.compile(
-    r"(?<![\w.])(?:/home/|/Users/|/root/|/tmp/|/var/folders/|[A-Za-z]:\\Users\\)[\w.-]+|site-packages|ipykernel_\d+"
+    r"(?<![\w.])(?:/(?:home|Users|root|tmp|var/folders)/|[A-Za-z]:\\Users\\)[\w.-]+|site-packages|ipykernel_\d+"
 )
 _ADDRESS = re.compile(r"\bat 0x[0-9a-fA-F]{6,}")
 
