@@ -163,7 +163,8 @@ def align_beside_transformers(
     config = AlignConfig(vision_config=vision, text_config=text, projection_dim=width)
     pixel_values = torch.randn(5, 3, size, size)
     input_ids, attention_mask = _texts(text["vocab_size"], 6, text["max_position_embeddings"] - 3, mask)
-    theirs = disturb(AlignModel(config), seed, pixel_values=pixel_values, input_ids=input_ids)
+    text_inputs = {"input_ids": input_ids, "attention_mask": attention_mask}
+    theirs = disturb(AlignModel(config), seed, pixel_values=pixel_values, **text_inputs)
     ours = ALIGN.from_weights(*align_names.from_transformers(theirs.config.to_dict(), theirs.state_dict()))
     with torch.no_grad():
         wanted = theirs(input_ids=input_ids, pixel_values=pixel_values, attention_mask=attention_mask)

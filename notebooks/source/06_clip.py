@@ -746,8 +746,9 @@ print("numbers learned:", prompt.context.numel())
 # %% [markdown]
 # **LoRA** (Hu et al., 2021) puts beside each weight matrix $W$ of the image tower a product of two thin ones: $W +
 # \frac{\alpha}{r} B A$, with $A$ of shape $(r, \text{in})$, $B$ of shape $(\text{out}, r)$ and $B = 0$ at the start.
-# Only $A$ and $B$ are trained. **Full fine-tuning** trains the whole image tower. Both learn against the classifier
-# written in words, so all 64 classes stay.
+# The *rank* $r$ (here 4) says how thin, the constant $\alpha$ how loudly the product speaks. Only $A$ and $B$ are
+# trained. **Full fine-tuning** trains the whole image tower. Both learn against the classifier written in words, so all
+# 64 classes stay.
 
 # %%
 from course_lib.training.adaptation import classification_loss, inject_lora, merge_lora
@@ -1054,8 +1055,8 @@ with torch.no_grad():
 # %% [markdown]
 # ## 11 Temperature, false negatives and the batch
 #
-# Three things are decided before CLIP is trained, and each can ruin it. The first is the temperature. With short runs
-# as in section 9, and the scale fixed instead of learned:
+# Two numbers are chosen before CLIP is trained, and each can ruin it. The first is the temperature. With short runs as
+# in section 9, and the scale fixed instead of learned:
 
 # %%
 scales = [1.0, 10.0, 30.0, 100.0]
@@ -1077,8 +1078,8 @@ print("R@1 with the scale fixed:", {scale: runtime.measured(value) for scale, va
 # %% [markdown]
 # **Break it: take the temperature away** ($s=1$), and the softmax is so flat that the loss hardly tells a good model
 # from a bad one. At $s=100$ from the first step, the loss hears only the nearest wrong answers, and early in training
-# these are accidents. In between there is a broad optimum, which a learned scale finds by itself. The second thing is
-# the batch size, for it is the number of wrong answers to choose among:
+# these are accidents. In between there is a broad optimum, which a learned scale finds by itself. The second is the
+# batch size, for it is the number of wrong answers to choose among:
 
 # %%
 sizes = [8, 32, 128]
