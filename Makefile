@@ -51,8 +51,8 @@ checkpoints: $(READY)  ## train the embedded checkpoints again
 data: $(READY)  ## write the embedded data again
 	$(BIN)/python -m course_lib.authoring.dataset
 
-bench: $(READY)  ## measure speed beside the references
-	$(BIN)/python -m course_lib.authoring.bench
+bench: $(READY)  ## measure speed beside the references (LESSON=06: only that)
+	$(BIN)/python -m course_lib.authoring.bench.table $(LESSON)
 
 lint: $(READY)  ## check style
 	$(BIN)/ruff check .

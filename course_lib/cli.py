@@ -54,7 +54,7 @@ def doctor() -> None:
 @app.command()
 def parity() -> None:
     """Show every system, the reference it matches, and the largest absolute difference between them."""
-    from course_lib.authoring.parity import main
+    from course_lib.authoring.parity.table import main
 
     main()
 

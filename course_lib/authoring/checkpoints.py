@@ -22,16 +22,16 @@ import torch
 from course_lib.data.microworld import VOCABULARY
 from course_lib.data.transforms import HALF_MEAN, HALF_STD
 from course_lib.files import data_folder, write_atomically, write_manifest
-from course_lib.models import recipes
+from course_lib.models.recipes import clip, vision
 from course_lib.pretrained import course
 from course_lib.runtime import THREADS
 from course_lib.training.checkpoints import save_checkpoint
 from course_lib.training.loop import TrainingConfig
 
 # Longer than in the lesson: what later lessons start from may take some minutes, once.
-VISION = dataclasses.replace(recipes.DENSE_VISION, steps=2000)
+VISION = dataclasses.replace(vision.DENSE_VISION, steps=2000)
 VISION_PICTURES = 24_000
-CLIP = dataclasses.replace(recipes.FROM_VISION, steps=900)
+CLIP = dataclasses.replace(clip.FROM_VISION, steps=900)
 CLIP_PICTURES = 24_000
 CLIP_PICTURES_SEED = 2
 SEEDS = range(10)
@@ -40,7 +40,7 @@ SEEDS_FILE = "seeds.json"
 
 def train_vision(folder: Path) -> None:
     """Writes vision.safetensors and vision.json."""
-    model, _ = recipes.train_vision(VISION_PICTURES, config=VISION)
+    model, _ = vision.train_vision(VISION_PICTURES, config=VISION)
     card = {
         "name": "vision",
         "what": "DenseDetector: a convolutional network that says of each cell of an 8 x 8 grid what object is there",
@@ -48,15 +48,15 @@ def train_vision(folder: Path) -> None:
         "data": f"{VISION_PICTURES} pictures of the microworld's split 'train', seed {VISION.seed}; no held-out pair",
         **_made_by(VISION),
         "config": model.config.to_dict(),
-        "results": _rounded(recipes.measure_vision(model)),
+        "results": _rounded(vision.measure_vision(model)),
     }
     save_checkpoint(folder / "vision.safetensors", model.state_dict(), card)
 
 
 def train_clip(folder: Path) -> None:
     """Writes clip.safetensors and clip.json; needs vision.safetensors."""
-    data = recipes.training_pairs(CLIP_PICTURES, CLIP_PICTURES_SEED)
-    model, _ = recipes.train_clip_from_vision(data, config=CLIP)
+    data = clip.training_pairs(CLIP_PICTURES, CLIP_PICTURES_SEED)
+    model, _ = clip.train_clip_from_vision(data, config=CLIP)
     card = {
         "name": "clip",
         "what": "CLIP: the vision checkpoint's convolutions, attention pooling, and a text transformer of two layers",
@@ -67,7 +67,7 @@ def train_clip(folder: Path) -> None:
         **_made_by(CLIP),
         "vocabulary": list(VOCABULARY),
         "config": model.config.to_dict(),
-        "results": _rounded(recipes.measure_clip(model)),
+        "results": _rounded(clip.measure_clip(model)),
     }
     save_checkpoint(folder / "clip.safetensors", model.state_dict(), card)
 
@@ -79,13 +79,13 @@ def try_seeds(folder: Path) -> None:
     """
     path = folder / SEEDS_FILE
     started = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    data = recipes.training_pairs()
+    data = clip.training_pairs()
     found = {"measured_on": machine(), "pictures": len(data.pictures)}
     if any(started.get(name) != value for name, value in found.items()):
         started = {}
     for name, train, config in (
-        ("from scratch", recipes.train_clip_from_scratch, recipes.FROM_SCRATCH),
-        ("from the vision checkpoint", recipes.train_clip_from_vision, recipes.FROM_VISION),
+        ("from scratch", clip.train_clip_from_scratch, clip.FROM_SCRATCH),
+        ("from the vision checkpoint", clip.train_clip_from_vision, clip.FROM_VISION),
     ):
         trained_by = _made_by(config) | (
             {"starts_from": course.load("vision")[2]["sha256"]} if "vision" in name else {}
@@ -97,7 +97,7 @@ def try_seeds(folder: Path) -> None:
         found[name] = {**trained_by, "seeds": rows}
         for seed in list(SEEDS)[len(rows) :]:
             model, _ = train(data, seed)
-            rows.append({"seed": seed, **_rounded(recipes.measure_clip(model))})
+            rows.append({"seed": seed, **_rounded(clip.measure_clip(model))})
             print(name, rows[-1], flush=True)
             write_atomically(path, json.dumps(started | found, indent=1) + "\n")
 

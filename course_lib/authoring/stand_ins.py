@@ -13,7 +13,7 @@ from string import ascii_lowercase
 import torch
 from safetensors.torch import save_file
 
-from course_lib.authoring.parity import disturb
+from course_lib.authoring.parity.rows import disturb
 from course_lib.data.tokenizers import BytePairTokenizer, read_merges
 from course_lib.pretrained.weights import without_warnings
 

@@ -69,7 +69,7 @@ show(figures.image_grid(microworld.render(scenes, size=128), captions, columns=4
 
 # %%
 from course_lib.evaluation.embedding import embed_images, embed_texts
-from course_lib.models import recipes
+from course_lib.models.recipes import clip as recipes
 from course_lib.models.clip import CLIP, CLIPConfig
 from course_lib.pretrained import course
 
@@ -972,7 +972,7 @@ paper_card("align")
 # Built for real and compared with the reference:
 
 # %%
-from course_lib.authoring.parity import align_beside_transformers
+from course_lib.authoring.parity.lesson_06 import align_beside_transformers
 from course_lib.encoders.bert import BERTConfig
 from course_lib.encoders.efficientnet import EfficientNetConfig
 from course_lib.models.align import ALIGN, ALIGNConfig

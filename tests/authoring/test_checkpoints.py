@@ -8,9 +8,10 @@ import torch
 from course_lib.authoring import checkpoints
 from course_lib.data.tokenizers import WordTokenizer
 from course_lib.files import data_folder, sha256
-from course_lib.models import recipes
 from course_lib.models.clip import CLIP, CLIPConfig
 from course_lib.models.dense_detector import DenseDetector, DenseDetectorConfig
+from course_lib.models.recipes import clip as recipes
+from course_lib.models.recipes import vision
 from course_lib.pretrained import course
 
 # What issue 2 asks of the recipe that starts from the vision checkpoint; the longer run that is shipped is above it.
@@ -48,7 +49,7 @@ def test_the_page_says_what_the_cards_say(tmp_path):
 @pytest.mark.parametrize(
     "name, model_class, config_class, measure",
     [
-        ("vision", DenseDetector, DenseDetectorConfig, recipes.measure_vision),
+        ("vision", DenseDetector, DenseDetectorConfig, vision.measure_vision),
         ("clip", CLIP, CLIPConfig, recipes.measure_clip),
     ],
 )

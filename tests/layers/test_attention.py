@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from course_lib.authoring import parity
+from course_lib.authoring.parity import lesson_01 as parity
 from course_lib.errors import InputError
 from course_lib.layers.attention import MultiHeadAttention, padding_mask
 from course_lib.layers.blocks import PostNormBlock, PreNormBlock, Transformer

@@ -7,7 +7,7 @@ from torchvision.models.efficientnet import MBConv as TorchMBConv
 from torchvision.models.efficientnet import MBConvConfig
 from torchvision.ops import SqueezeExcitation
 
-from course_lib.authoring.parity import disturb
+from course_lib.authoring.parity.rows import disturb
 from course_lib.errors import InputError
 from course_lib.layers.activations import ACTIVATIONS, activation, quick_gelu
 from course_lib.layers.convolution import Bottleneck, ConvBlock, MBConv, SqueezeExcite

@@ -6,7 +6,7 @@ import math
 import pytest
 import torch
 
-from course_lib.authoring import parity
+from course_lib.authoring.parity import lesson_06 as parity
 from course_lib.encoders.convnet import ConvNetConfig
 from course_lib.encoders.resnet import ResNetConfig
 from course_lib.encoders.vit import ViTConfig

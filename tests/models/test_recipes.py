@@ -6,9 +6,10 @@ import torch
 from course_lib.data.microworld import HELD_OUT, PAIRS, captions, sample_scenes
 from course_lib.encoders.convnet import ConvTrunk
 from course_lib.errors import InputError
-from course_lib.models import recipes
 from course_lib.models.clip import CLIP
 from course_lib.models.dense_detector import DenseDetector, dense_targets
+from course_lib.models.recipes import clip as recipes
+from course_lib.models.recipes import vision as vision_recipes
 from course_lib.training.loop import TrainingConfig
 
 SHORT = TrainingConfig(steps=3, batch_size=16, learning_rate=1e-3, warmup_steps=1)
@@ -77,8 +78,8 @@ def test_what_is_measured_is_a_rate_each_and_chance_for_an_untrained_model():
 
 def test_vision_trains_on_pictures_without_a_held_out_pair(monkeypatch):
     drawn = []
-    monkeypatch.setattr(recipes, "sample_scenes", lambda *a: drawn.extend(sample_scenes(*a)) or drawn)
-    model, history = recipes.train_vision(40, 3, SHORT)
+    monkeypatch.setattr(vision_recipes, "sample_scenes", lambda *a: drawn.extend(sample_scenes(*a)) or drawn)
+    model, history = vision_recipes.train_vision(40, 3, SHORT)
     assert len(drawn) == 40 and not any(thing.pair in HELD_OUT for scene in drawn for thing in scene.objects)
     assert len(history.losses) == 3 and isinstance(model.trunk, ConvTrunk)
 
@@ -87,7 +88,7 @@ def test_pictures_turned_grey_are_not_asked_for_colour():
     scenes = sample_scenes(6, 1)
     targets = dense_targets(scenes)
     pictures = torch.rand(6, 3, 64, 64)
-    shown, wanted = recipes.without_colour(pictures, targets, 2, torch.Generator().manual_seed(0))
+    shown, wanted = vision_recipes.without_colour(pictures, targets, 2, torch.Generator().manual_seed(0))
     assert (shown[:2, 0] == shown[:2, 1]).all() and (shown[:2, 0] == shown[:2, 2]).all()
     assert torch.equal(shown[2:], pictures[2:])
     assert (wanted.attributes["colour"][:2] == -1).all()
@@ -98,7 +99,7 @@ def test_pictures_turned_grey_are_not_asked_for_colour():
 
 def test_measuring_a_detector_that_knows_nothing():
     torch.manual_seed(0)
-    scores = recipes.measure_vision(DenseDetector(), count=60)
+    scores = vision_recipes.measure_vision(DenseDetector(), count=60)
     assert {"shape", "colour", "size", "material", "held-out shape", "held-out colour"} < set(scores)
     assert scores["shape"] < 0.4 and scores["recall"] < 0.3
     assert len(PAIRS) == 64

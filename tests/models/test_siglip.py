@@ -6,7 +6,7 @@ import math
 import pytest
 import torch
 
-from course_lib.authoring import parity
+from course_lib.authoring.parity import lesson_06 as parity
 from course_lib.errors import InputError
 from course_lib.models.siglip import SigLIP, SigLIPConfig, SigLIPTextConfig, SigLIPVisionConfig
 

@@ -1,54 +1,11 @@
-"""What the course's code costs beside the field's, measured on this machine: `course bench`, `make bench`.
+"""Lesson 06: CLIP's training step."""
 
-Two ways of doing the same work take turns in one process, so that whatever else the machine does falls on both; the
-ratio of their medians is what is compared, for the seconds themselves differ from machine to machine.
-"""
-
-import io
-import statistics
-import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 
-import numpy as np
 import torch
-from rich.console import Console
-from rich.table import Table
 
-from course_lib.runtime import pin_threads
-
-REPEATS = 20
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """One row: our median seconds and theirs; a `ratio` below 1 means that ours is faster."""
-
-    what: str
-    ours: str
-    theirs: str
-    our_seconds: float
-    their_seconds: float
-    bound: float | None = None
-
-    @property
-    def ratio(self) -> float:
-        """Ours over theirs."""
-        return self.our_seconds / self.their_seconds
-
-
-def alternate(
-    candidates: dict[str, Callable[[], object]], repeats: int = REPEATS, warm_up: int = 3
-) -> dict[str, float]:
-    """Median seconds of each candidate, all called in turn, `repeats` times after `warm_up`."""
-    seconds: dict[str, list[float]] = {name: [] for name in candidates}
-    for turn in range(warm_up + repeats):
-        for name, candidate in candidates.items():
-            start = time.perf_counter()
-            candidate()
-            if turn >= warm_up:
-                seconds[name].append(time.perf_counter() - start)
-    return {name: statistics.median(values) for name, values in seconds.items()}
+from course_lib.authoring.bench.timing import Comparison, alternate
 
 
 def clip_step() -> Iterator[Comparison]:
@@ -146,61 +103,4 @@ def load_into_transformers(theirs: torch.nn.Module, ours: torch.nn.Module) -> No
                 state[names[index]].copy_(part.reshape(state[names[index]].shape))
 
 
-def rendering() -> Iterator[Comparison]:
-    """Drawing microworld pictures, beside decoding the same pictures from PNG."""
-    from PIL import Image
-
-    from course_lib.data.microworld import render, sample_scenes
-
-    scenes = sample_scenes(256, seed=0)
-    files = []
-    for picture in render(scenes):
-        buffer = io.BytesIO()
-        Image.fromarray(picture).save(buffer, "PNG")
-        files.append(buffer.getvalue())
-
-    def decode() -> np.ndarray:
-        return np.stack([np.asarray(Image.open(io.BytesIO(file)).convert("RGB")) for file in files])
-
-    medians = alternate({"render": lambda: render(scenes), "decode": decode}, repeats=REPEATS // 2)
-    rate = len(scenes) / medians["render"]
-    what = f"{len(scenes)} pictures of 64 px ({rate:,.0f}/s)"
-    yield Comparison(what, "microworld.render", "PNG decoding", medians["render"], medians["decode"])
-
-
-def grading() -> Iterator[Comparison]:
-    """Grading a submission to set 06 in the warm jail, and by nbgrader, which starts a kernel for each."""
-    from course_lib.authoring.lessons import root_folder
-    from course_lib.practice.grader.speed import seconds_per_submission
-
-    solutions = root_folder() / "solutions" / "06_clip.ipynb"
-    for what, left_out in (("set 06", ""), ("set 06 without its training", "train_projections")):
-        ours, theirs = seconds_per_submission(solutions, left_out=left_out)
-        yield Comparison(f"grading {what}, one submission", "course grade", "nbgrader autograde", ours, theirs)
-
-
-COMPARISONS: list[Callable[[], Iterator[Comparison]]] = [clip_step, rendering, grading]
-
-
-def main() -> None:
-    """Measures everything and prints a table."""
-    pin_threads()
-    table = Table(title=f"Medians of {REPEATS}, taking turns; ratio below 1: ours is faster", title_justify="left")
-    for column, justify in (("what", "left"), ("ours", "left"), ("beside", "left"), ("ms", "right"), ("ms", "right")):
-        table.add_column(column, justify=justify)
-    table.add_column("ratio", justify="right")
-    table.add_column("wanted")
-    for compare in COMPARISONS:
-        for row in compare():
-            wanted = "" if row.bound is None else f"<= {row.bound:g} " + ("yes" if row.ratio <= row.bound else "NO")
-            table.add_row(
-                row.what, row.ours, row.theirs, f"{row.our_seconds * 1e3:.1f}", f"{row.their_seconds * 1e3:.1f}",
-                f"{row.ratio:.2f}", wanted,
-            )  # fmt: skip
-    console = Console()
-    console.width = max(console.width, 100)
-    console.print(table)
-
-
-if __name__ == "__main__":
-    main()
+COMPARISONS: list[Callable[[], Iterator[Comparison]]] = [clip_step]
