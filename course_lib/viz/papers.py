@@ -16,7 +16,8 @@ class Paper:
 
     Attributes:
         system: what the paper's model is called.
-        title, authors, year, venue, arxiv: where to find it; `arxiv` is the number alone.
+        title, authors, year, venue, arxiv: where to find it; `arxiv` is the number alone, or the DOI (10.…) or address
+            (https://…) of a paper that never was on arXiv.
         problem: what was wrong before.
         idea: what it does about it.
         objective: the formula, in LaTeX between dollar signs.
@@ -85,8 +86,8 @@ def parse(values, source: str) -> Paper:
         right = {"authors": list, "year": int}.get(name, str)
         if not isinstance(value, right) or isinstance(value, bool):
             raise FileError(f"{source}: {name} should be {right.__name__}, and is {type(value).__name__}")
-    if not re.fullmatch(r"\d{4}\.\d{4,5}", values["arxiv"]):
-        raise FileError(f"{source}: arxiv is {values['arxiv']!r}, and no number such as 2103.00020")
+    if not re.fullmatch(r"\d{4}\.\d{4,5}|10\.\d{4,}/\S+|https://\S+", values["arxiv"]):
+        raise FileError(f"{source}: arxiv is {values['arxiv']!r}, and no number such as 2103.00020, no DOI, no address")
     return Paper(**values | {"authors": tuple(values["authors"])})
 
 
@@ -98,6 +99,15 @@ def _people(card: Paper) -> str:
     return ", ".join(card.authors) if few else f"{card.authors[0]} and {len(card.authors) - 1} others"
 
 
+def where(card: Paper) -> tuple[str, str]:
+    """What to call the place where the paper is, and its address."""
+    if card.arxiv.startswith("https://"):
+        return "the paper", card.arxiv
+    if card.arxiv.startswith("10."):
+        return f"doi {card.arxiv}", f"https://doi.org/{card.arxiv}"
+    return f"arXiv {card.arxiv}", f"https://arxiv.org/abs/{card.arxiv}"
+
+
 def card_markdown(card: Paper) -> str:
     """The card as Markdown: a heading and a table, which JupyterLab, Colab and GitHub all show, formula included."""
     rows = []
@@ -107,14 +117,15 @@ def card_markdown(card: Paper) -> str:
             rows[-1] = f"{rows[-1][:-2]} <br> {text} |"
             continue
         rows.append(f"| **{name}** | {f'`{text}`' if name == 'code' else text} |")
-    link = f"[arXiv {card.arxiv}](https://arxiv.org/abs/{card.arxiv})"
+    name, address = where(card)
+    link = f"[{name}]({address})"
     head = f"**{card.system}** · *{card.title}* · {_people(card)} · {card.venue} · {link}"
     return "\n".join([head, "", "| paper card | |", "|:--|:--|", *rows])
 
 
 def card_text(card: Paper) -> str:
     """The card as plain text, for a terminal."""
-    lines = [f"{card.system}: {card.title} ({_people(card)}; {card.venue}; arXiv {card.arxiv})"]
+    lines = [f"{card.system}: {card.title} ({_people(card)}; {card.venue}; {where(card)[0]})"]
     lines += [f"  {name.replace('_', ' ')}: {' '.join(getattr(card, name).split())}" for name in ROWS]
     return "\n".join(lines)
 
