@@ -1,73 +1,76 @@
-"""CLIP's ResNet."""
+"""ResNet."""
 
-from collections import OrderedDict
 from dataclasses import dataclass
 
 from torch import Tensor, nn
 
 from course_lib.layers.checks import check_pixel_values
-from course_lib.layers.convolution import Bottleneck
-from course_lib.layers.patches import pair
-from course_lib.layers.pooling import AttentionPool2d
+from course_lib.layers.residual import BasicBlock, Bottleneck
 
 
 @dataclass(frozen=True)
 class ResNetConfig:
-    """Sizes of a `ResNet`; the defaults are CLIP's RN50."""
+    """Sizes of a `ResNet`; the defaults are ResNet-18's, `ResNetConfig((3, 4, 6, 3), bottleneck=True)` is ResNet-50.
 
-    image_size: int | tuple[int, int] = 224
-    layers: tuple[int, int, int, int] = (3, 4, 6, 3)
+    `layers` are the blocks of each stage, `width` the channels of the first; each later stage has twice as many.
+    `stem_kernel` and `stem_stride` are those of the first convolution; small pictures want 3 and 1, and no `stem_pool`
+    (section 4.2 of the paper).
+    """
+
+    layers: tuple[int, ...] = (2, 2, 2, 2)
+    bottleneck: bool = False
     width: int = 64
-    heads: int = 32
+    stem_kernel: int = 7
+    stem_stride: int = 2
+    stem_pool: bool = True
+    channels: int = 3
 
     @property
-    def grid(self) -> tuple[int, int]:
-        """(H, W) of the last feature map."""
-        height, width = pair(self.image_size)
-        return height // 32, width // 32
+    def out_channels(self) -> int:
+        """Channels of the last feature map."""
+        return self.width * 2 ** (len(self.layers) - 1) * (Bottleneck if self.bottleneck else BasicBlock).expansion
 
 
 class ResNet(nn.Module):
-    """A ResNet-D with blurred strides and attention pooling, the first of CLIP's two families of image encoders.
+    """Blocks that add to what they are given, so that a hundred of them in a row can be trained; then the mean.
 
-    Source: Radford et al., CLIP, section 2.4; He et al., Bag of Tricks, figure 2 (the three-convolution stem, and the
-    shortcut that averages first); Zhang, Making Convolutional Networks Shift-Invariant Again (average, then stride).
+    Source: He et al., Deep Residual Learning for Image Recognition, figure 3 and table 1.
     """
 
     def forward(self, pixel_values: Tensor) -> Tensor:
-        """(B, 3, H, W) -> (B, 32 · width).
+        """(B, C, H, W), any size -> (B, D), the mean of the last feature map.
 
         Raises:
-            InputError: the pictures are not of the configured size, or none is given.
+            InputError: wrong shape, or no picture.
         """
-        return self.pool(self.forward_features(pixel_values))
+        return self.forward_features(pixel_values).mean((2, 3))
 
     def forward_features(self, pixel_values: Tensor) -> Tensor:
-        """(B, 3, H, W) -> (B, 32 · width, H / 32, W / 32), the last feature map."""
-        check_pixel_values(pixel_values, 3, pair(self.config.image_size))
-        feature_map = self.stem(pixel_values)
-        for stage in self.stages.values():
+        """(B, C, H, W) -> (B, D, H / 32, W / 32), the last feature map; less is divided with another stem."""
+        check_pixel_values(pixel_values, self.config.channels, None)
+        feature_map = self.stem_pool(self.stem_activation(self.stem_norm(self.stem(pixel_values))))
+        for stage in self.stages:
             feature_map = stage(feature_map)
         return feature_map
 
-    def __init__(self, config: ResNetConfig):
+    def __init__(self, config: ResNetConfig | None = None):
         super().__init__()
-        self.config, self.width, self.grid = config, 32 * config.width, config.grid
-        half, full = config.width // 2, config.width
-        self.stem = nn.Sequential(
-            OrderedDict(
-                conv1=nn.Conv2d(3, half, 3, 2, 1, bias=False), bn1=nn.BatchNorm2d(half), act1=nn.ReLU(inplace=True),
-                conv2=nn.Conv2d(half, half, 3, 1, 1, bias=False), bn2=nn.BatchNorm2d(half), act2=nn.ReLU(inplace=True),
-                conv3=nn.Conv2d(half, full, 3, 1, 1, bias=False), bn3=nn.BatchNorm2d(full), act3=nn.ReLU(inplace=True),
-                pool=nn.AvgPool2d(2),
-            )
-        )  # fmt: skip
-        self.stages = nn.ModuleDict()
-        channels = full
-        for number, layers in enumerate(config.layers, 1):
-            inner, stride = full * 2 ** (number - 1), 1 if number == 1 else 2
-            blocks = [Bottleneck(channels, inner, stride)]
-            blocks += [Bottleneck(4 * inner, inner) for _ in range(layers - 1)]
-            self.stages[str(number)] = nn.Sequential(*blocks)
-            channels = 4 * inner
-        self.pool = AttentionPool2d(self.grid[0] * self.grid[1], self.width, config.heads)
+        self.config = config = config or ResNetConfig()
+        self.width = config.out_channels
+        kernel = config.stem_kernel
+        self.stem = nn.Conv2d(config.channels, config.width, kernel, config.stem_stride, kernel // 2, bias=False)
+        self.stem_norm = nn.BatchNorm2d(config.width)
+        self.stem_activation = nn.ReLU(inplace=True)
+        self.stem_pool = nn.MaxPool2d(3, 2, 1) if config.stem_pool else nn.Identity()
+        block = Bottleneck if config.bottleneck else BasicBlock
+        self.stages = nn.ModuleList()
+        in_channels = config.width
+        for stage, count in enumerate(config.layers):
+            channels, stride = config.width * 2**stage, 1 if stage == 0 else 2
+            blocks = [block(in_channels, channels, stride)]
+            in_channels = channels * block.expansion
+            blocks += [block(in_channels, channels) for _ in range(count - 1)]
+            self.stages.append(nn.Sequential(*blocks))
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")

@@ -1,4 +1,4 @@
-"""The vision transformer, as CLIP has it."""
+"""The vision transformer."""
 
 from dataclasses import dataclass
 
@@ -12,16 +12,16 @@ from course_lib.layers.patches import PatchEmbedding, pair, prepend
 
 @dataclass(frozen=True)
 class ViTConfig:
-    """Sizes of a `ViT`; the defaults are CLIP's ViT-B/32."""
+    """Sizes of a `ViT`; the defaults are ViT-B/16's."""
 
     image_size: int | tuple[int, int] = 224
-    patch_size: int | tuple[int, int] = 32
+    patch_size: int | tuple[int, int] = 16
     width: int = 768
     layers: int = 12
     heads: int = 12
     mlp_width: int = 3072
-    activation: str = "quick_gelu"
-    layer_norm_eps: float = 1e-5
+    activation: str = "gelu"
+    layer_norm_eps: float = 1e-6
     attention_dropout: float = 0.0
     channels: int = 3
 
@@ -29,9 +29,7 @@ class ViTConfig:
 class ViT(nn.Module):
     """Patches and a class token through a transformer; the class token ends as the picture's vector.
 
-    CLIP's differs from the original in one extra LayerNorm before the first block, and no bias in the patch embedding.
-
-    Source: Dosovitskiy et al., An Image Is Worth 16x16 Words, section 3.1; Radford et al., CLIP, section 2.4.
+    Source: Dosovitskiy et al., An Image Is Worth 16x16 Words, section 3.1, equations 1 to 4.
     """
 
     def forward(self, pixel_values: Tensor) -> Tensor:
@@ -43,26 +41,24 @@ class ViT(nn.Module):
         return self.post_norm(self.transformer(self.embed(pixel_values), read=0))
 
     def forward_features(self, pixel_values: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, 1 + N, D): class token, then patches row by row, as the last block leaves them."""
-        return self.transformer(self.embed(pixel_values))
+        """(B, C, H, W) -> (B, 1 + N, D): class token, then patches row by row, all normalised."""
+        return self.post_norm(self.transformer(self.embed(pixel_values)))
 
     def embed(self, pixel_values: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, 1 + N, D): class token and patches with their positions, as the first block gets them."""
         check_pixel_values(pixel_values, self.config.channels, pair(self.config.image_size))
         tokens = prepend(self.class_embedding, self.patch_embedding(pixel_values))
-        return self.pre_norm(tokens + self.position_embedding)
+        return tokens + self.position_embedding
 
-    def __init__(self, config: ViTConfig):
+    def __init__(self, config: ViTConfig | None = None):
         super().__init__()
-        self.config = config
+        self.config = config = config or ViTConfig()
         width, eps = config.width, config.layer_norm_eps
-        self.patch_embedding = PatchEmbedding(config.channels, config.image_size, config.patch_size, width, bias=False)
-        self.grid = self.patch_embedding.grid
         self.width = width
-        # Small enough that a token does not drown its position, nor the other way round (open_clip's choice).
-        self.class_embedding = nn.Parameter(torch.randn(width) * width**-0.5)
-        self.position_embedding = nn.Parameter(torch.randn(1 + self.grid[0] * self.grid[1], width) * width**-0.5)
-        self.pre_norm = nn.LayerNorm(width, eps)
+        self.patch_embedding = PatchEmbedding(config.channels, config.image_size, config.patch_size, width)
+        self.grid = self.patch_embedding.grid
+        self.class_embedding = nn.Parameter(torch.zeros(width))
+        self.position_embedding = nn.Parameter(torch.randn(1 + self.grid[0] * self.grid[1], width) * 0.02)
         self.transformer = Transformer(
             lambda: PreNormBlock(
                 width, config.heads, config.mlp_width, config.activation, eps, config.attention_dropout

@@ -32,7 +32,7 @@ class ConvBlock(nn.Module):
         nn.init.kaiming_normal_(self.convolution.weight, nonlinearity="relu")
 
 
-class Bottleneck(nn.Module):
+class AveragingBottleneck(nn.Module):
     """Fewer channels, a 3 x 3 convolution, four times as many channels; added to what came in.
 
     A stride is an average over stride x stride places, in the branch and in the shortcut, so that no place is skipped.

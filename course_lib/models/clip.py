@@ -12,21 +12,25 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from course_lib.encoders.clip_resnet import CLIPResNet, CLIPResNetConfig
 from course_lib.encoders.clip_text import CLIPText, CLIPTextConfig
+from course_lib.encoders.clip_vit import CLIPViT, CLIPViTConfig
 from course_lib.encoders.convnet import ConvNet, ConvNetConfig
-from course_lib.encoders.resnet import ResNet, ResNetConfig
-from course_lib.encoders.vit import ViT, ViTConfig
 from course_lib.pretrained import clip as published
 from course_lib.pretrained.weights import load_exactly
 
-VISION = {"vit": (ViTConfig, ViT), "resnet": (ResNetConfig, ResNet), "convnet": (ConvNetConfig, ConvNet)}
+VISION = {
+    "vit": (CLIPViTConfig, CLIPViT),
+    "resnet": (CLIPResNetConfig, CLIPResNet),
+    "convnet": (ConvNetConfig, ConvNet),
+}
 
 
 @dataclass(frozen=True)
 class CLIPConfig:
     """Two encoders and the space they meet in; the defaults are CLIP's ViT-B/32."""
 
-    vision: ViTConfig | ResNetConfig | ConvNetConfig = field(default_factory=ViTConfig)
+    vision: CLIPViTConfig | CLIPResNetConfig | ConvNetConfig = field(default_factory=CLIPViTConfig)
     text: CLIPTextConfig = field(default_factory=CLIPTextConfig)
     projection_dim: int = 512
     logit_scale_init: float = math.log(1 / 0.07)
@@ -63,7 +67,7 @@ class CLIP(nn.Module):
     """Two encoders, two linear projections into one space, and a learned scale of the cosine similarity.
 
     Args:
-        config: `vision` may be a ViTConfig or a ResNetConfig, as in the paper, or the course's ConvNetConfig.
+        config: `vision` may be a CLIPViTConfig or a CLIPResNetConfig, as in the paper, or the course's ConvNetConfig.
     """
 
     def forward(self, pixel_values: Tensor, input_ids: Tensor, attention_mask: Tensor | None = None) -> CLIPOutput:
@@ -97,7 +101,7 @@ class CLIP(nn.Module):
         self.vision_model = vision_class(config.vision)
         self.text_model = CLIPText(config.text)
         # The paper's ResNets end in an attention layer whose output layer is this projection, and has a bias.
-        biased = isinstance(config.vision, ResNetConfig)
+        biased = isinstance(config.vision, CLIPResNetConfig)
         self.visual_projection = nn.Linear(self.vision_model.width, config.projection_dim, bias=biased)
         self.text_projection = nn.Linear(self.text_model.width, config.projection_dim, bias=False)
         self.logit_scale = nn.Parameter(torch.tensor(float(config.logit_scale_init)))

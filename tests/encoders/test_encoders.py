@@ -5,10 +5,13 @@ import torch
 import torchvision
 
 from course_lib.encoders.bert import BERT, BERTConfig
+from course_lib.encoders.clip_resnet import CLIPResNet, CLIPResNetConfig
 from course_lib.encoders.clip_text import CLIPText, CLIPTextConfig
+from course_lib.encoders.clip_vit import CLIPViT, CLIPViTConfig
 from course_lib.encoders.convnet import ConvNet, ConvNetConfig, ConvTrunk
 from course_lib.encoders.efficientnet import EfficientNet, EfficientNetConfig
 from course_lib.encoders.resnet import ResNet, ResNetConfig
+from course_lib.encoders.vgg import VGG, VGGConfig
 from course_lib.encoders.vit import ViT, ViTConfig
 from course_lib.errors import InputError
 
@@ -46,8 +49,9 @@ def test_convnet_in_training_and_evaluation():
     assert torch.allclose(model(pixel_values)[:2], model(pixel_values[:2]), atol=1e-5)
 
 
-def test_vit():
-    model = ViT(ViTConfig(image_size=(16, 24), patch_size=8, width=12, layers=2, heads=2, mlp_width=20)).eval()
+@pytest.mark.parametrize(("kind", "sizes"), [(ViT, ViTConfig), (CLIPViT, CLIPViTConfig)])
+def test_vit(kind, sizes):
+    model = kind(sizes(image_size=(16, 24), patch_size=8, width=12, layers=2, heads=2, mlp_width=20)).eval()
     assert model.grid == (2, 3)
     pixel_values = torch.randn(2, 3, 16, 24)
     assert model.forward_features(pixel_values).shape == (2, 7, 12) and model(pixel_values).shape == (2, 12)
@@ -55,11 +59,36 @@ def test_vit():
     assert not torch.allclose(mirrored, model(pixel_values), atol=1e-4), "positions are told apart"
 
 
-def test_resnet():
-    config = ResNetConfig(image_size=64, layers=(1, 1, 1, 1), width=8, heads=4)
-    model = ResNet(config).eval()
+def test_clip_resnet():
+    config = CLIPResNetConfig(image_size=64, layers=(1, 1, 1, 1), width=8, heads=4)
+    model = CLIPResNet(config).eval()
     assert model.forward_features(torch.randn(2, 3, 64, 64)).shape == (2, 256, 2, 2)
     assert model(torch.randn(2, 3, 64, 64)).shape == (2, 256) and model.width == 256
+
+
+@pytest.mark.parametrize(
+    ("encoder", "published", "without"),
+    [
+        (lambda: VGG(), "vgg11", "classifier.6"),
+        (lambda: ResNet(), "resnet18", "fc"),
+        (lambda: ResNet(ResNetConfig((3, 4, 6, 3), bottleneck=True)), "resnet50", "fc"),
+        (lambda: ViT(), "vit_b_16", "heads"),
+    ],
+)
+def test_the_defaults_are_the_papers(encoder, published, without):
+    """As many parameters as torchvision's model without its last layer."""
+    with torch.device("meta"):
+        ours, theirs = encoder(), getattr(torchvision.models, published)()
+    assert parameters(ours) == parameters(theirs) - parameters(theirs.get_submodule(without))
+
+
+def test_resnet_and_vgg_take_any_size():
+    resnet = ResNet(ResNetConfig((1, 1), width=8, stem_kernel=3, stem_stride=1, stem_pool=False)).eval()
+    assert resnet.forward_features(torch.randn(1, 3, 16, 24)).shape == (1, 16, 8, 12)
+    vgg = VGG(VGGConfig(((8,), (12, 12)), pooled=2, hidden=20)).eval()
+    assert vgg.forward_features(torch.randn(1, 3, 16, 24)).shape == (1, 12, 4, 6)
+    for model in (resnet, vgg):
+        assert model(torch.randn(2, 3, 16, 24)).shape == model(torch.randn(2, 3, 33, 16)).shape == (2, model.width)
 
 
 def test_efficientnet_b0_is_the_paper():
@@ -131,7 +160,7 @@ def test_clip_text_starts_as_clip():
         assert weight.std().item() == pytest.approx(std, rel=0.05)
 
 
-@pytest.mark.parametrize("model", [ConvTrunk(ConvNetConfig()), ResNet(ResNetConfig(64, (1, 1, 1, 1), 8, 4))])
+@pytest.mark.parametrize("model", [ConvTrunk(ConvNetConfig()), CLIPResNet(CLIPResNetConfig(64, (1, 1, 1, 1), 8, 4))])
 def test_bad_pictures(model):
     for shape in ((2, 3, 63, 64), (2, 4, 64, 64), (3, 64, 64)):
         with pytest.raises(InputError, match=r"this model takes \(B, 3, 64, 64\)"):

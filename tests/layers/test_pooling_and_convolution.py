@@ -10,7 +10,7 @@ from torchvision.ops import SqueezeExcitation
 from course_lib.authoring.parity.rows import disturb
 from course_lib.errors import InputError
 from course_lib.layers.activations import ACTIVATIONS, activation, quick_gelu
-from course_lib.layers.convolution import Bottleneck, ConvBlock, MBConv, SqueezeExcite
+from course_lib.layers.convolution import AveragingBottleneck, ConvBlock, MBConv, SqueezeExcite
 from course_lib.layers.patches import PatchEmbedding
 from course_lib.layers.pooling import AttentionPool2d, AttentionPoolingHead
 
@@ -74,9 +74,9 @@ def test_conv_block(size, stride, wanted):
 
 
 def test_a_bottleneck_starts_as_its_shortcut():
-    block, feature_map = Bottleneck(16, 4).eval(), torch.randn(2, 16, 4, 4)
+    block, feature_map = AveragingBottleneck(16, 4).eval(), torch.randn(2, 16, 4, 4)
     assert torch.equal(block(feature_map), F.relu(feature_map))
-    assert Bottleneck(16, 8, stride=2)(feature_map).shape == (2, 32, 2, 2)
+    assert AveragingBottleneck(16, 8, stride=2)(feature_map).shape == (2, 32, 2, 2)
 
 
 def test_squeeze_excite_is_torchvisions():

@@ -7,16 +7,16 @@ import pytest
 import torch
 
 from course_lib.authoring.parity import lesson_06 as parity
+from course_lib.encoders.clip_resnet import CLIPResNetConfig
+from course_lib.encoders.clip_vit import CLIPViTConfig
 from course_lib.encoders.convnet import ConvNetConfig
-from course_lib.encoders.resnet import ResNetConfig
-from course_lib.encoders.vit import ViTConfig
 from course_lib.errors import FileError, InputError
 from course_lib.models.clip import CLIP, CLIPConfig, CLIPTextConfig
 
 TEXT = CLIPTextConfig(vocab_size=50, context_length=12, width=24, layers=2, heads=3, mlp_width=40)
-VIT = ViTConfig(image_size=32, patch_size=8, width=24, layers=2, heads=2, mlp_width=40)
+VIT = CLIPViTConfig(image_size=32, patch_size=8, width=24, layers=2, heads=2, mlp_width=40)
 CONVNET = ConvNetConfig(image_size=32, channels=(8, 16), strides=(2, 2), heads=2)
-RESNET = ResNetConfig(image_size=64, layers=(1, 1, 1, 1), width=8, heads=4)
+RESNET = CLIPResNetConfig(image_size=64, layers=(1, 1, 1, 1), width=8, heads=4)
 
 
 def make(vision, **sizes) -> CLIP:
@@ -78,7 +78,7 @@ def test_sizes_are_the_published_ones():
     """Parameters of ViT-B/32 and RN50, as CLIP's authors published them (open_clip counts the same)."""
     with torch.device("meta"):
         vit = CLIP(CLIPConfig())
-        resnet = CLIP(CLIPConfig(ResNetConfig(), CLIPTextConfig(), projection_dim=1024))
+        resnet = CLIP(CLIPConfig(CLIPResNetConfig(), CLIPTextConfig(), projection_dim=1024))
     assert sum(tensor.numel() for tensor in vit.parameters()) == 151_277_313
     assert sum(tensor.numel() for tensor in resnet.parameters()) == 102_007_137
 
@@ -205,10 +205,10 @@ def test_bad_weights():
 
 def test_bad_sizes():
     with pytest.raises(InputError, match="does not divide among 5 heads"):
-        make(ViTConfig(image_size=32, patch_size=8, width=24, layers=1, heads=5, mlp_width=8))
+        make(CLIPViTConfig(image_size=32, patch_size=8, width=24, layers=1, heads=5, mlp_width=8))
     with pytest.raises(InputError, match="a patch of 33 x 33 does not fit"):
-        make(ViTConfig(image_size=32, patch_size=33, width=24, layers=1, heads=2, mlp_width=8))
+        make(CLIPViTConfig(image_size=32, patch_size=33, width=24, layers=1, heads=2, mlp_width=8))
     with pytest.raises(InputError, match="no activation 'swiglu'"):
-        make(ViTConfig(image_size=32, patch_size=8, width=24, layers=1, heads=2, mlp_width=8, activation="swiglu"))
+        make(CLIPViTConfig(image_size=32, patch_size=8, width=24, layers=1, heads=2, mlp_width=8, activation="swiglu"))
     with pytest.raises(InputError, match="give at least one of each"):
         make(ConvNetConfig(channels=(8, 8), strides=(2,)))

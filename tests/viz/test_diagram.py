@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from course_lib.encoders.clip_text import CLIPTextConfig
-from course_lib.encoders.vit import ViTConfig
+from course_lib.encoders.clip_vit import CLIPViTConfig
 from course_lib.errors import InputError
 from course_lib.models.clip import CLIP, CLIPConfig
 from course_lib.viz import style
@@ -15,7 +15,7 @@ from course_lib.viz.trace import trace
 
 @pytest.fixture(scope="module")
 def clip():
-    vision = ViTConfig(image_size=16, patch_size=8, width=8, layers=3, heads=2, mlp_width=16)
+    vision = CLIPViTConfig(image_size=16, patch_size=8, width=8, layers=3, heads=2, mlp_width=16)
     text = CLIPTextConfig(vocab_size=20, context_length=6, width=8, layers=2, heads=2, mlp_width=16)
     return CLIP(CLIPConfig(vision=vision, text=text, projection_dim=4))
 
