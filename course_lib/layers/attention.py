@@ -304,9 +304,7 @@ class GroupedQueryAttention(nn.Module):
             raise InputError(f"{heads} heads cannot share {key_value_heads} of keys and values; choose a divisor")
         self.head_width = head_width or divide(width, heads)
         if self.head_width % 2:
-            raise InputError(
-                f"a head of {self.head_width} dimensions cannot be rotated in pairs; choose an even number"
-            )
+            raise InputError(f"a head of {self.head_width} dimensions has no pairs to rotate; choose an even number")
         self.heads, self.key_value_heads, self.dropout = heads, key_value_heads, dropout
         self.qkv = nn.Linear(width, (heads + 2 * key_value_heads) * self.head_width, bias=bias)
         self.out = nn.Linear(heads * self.head_width, width, bias=bias)
