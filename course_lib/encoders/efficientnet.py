@@ -13,7 +13,11 @@ from course_lib.layers.convolution import MBConv
 
 @dataclass(frozen=True)
 class EfficientNetConfig:
-    """Sizes of an `EfficientNet`. The tuples are the seven stages of B0, the coefficients make B7 of it (ALIGN's)."""
+    """Sizes of an `EfficientNet`. The tuples are the seven stages of B0, the coefficients make B7 of it (ALIGN's).
+
+    `top_channels` are those of a last 1 x 1 convolution, 1280 in the paper's classifiers; ALIGN has none (0).
+    `square_padding` numbers the blocks, `square_stem` says of the stem, that are padded alike on all sides.
+    """
 
     width_coefficient: float = 2.0
     depth_coefficient: float = 3.1
@@ -27,6 +31,8 @@ class EfficientNetConfig:
     expansions: tuple[int, ...] = (1, 6, 6, 6, 6, 6, 6)
     squeeze_ratio: float = 0.25
     square_padding: tuple[int, ...] = ()
+    square_stem: bool = False
+    top_channels: int = 0
     drop_rate: float = 0.2
     activation: str = "silu"
     norm_eps: float = 1e-3
@@ -42,7 +48,7 @@ class EfficientNetConfig:
     @property
     def width(self) -> int:
         """Channels of the last feature map."""
-        return self.scaled(self.out_channels[-1])
+        return self.scaled(self.top_channels or self.out_channels[-1])
 
 
 class EfficientNet(nn.Module):
@@ -63,10 +69,11 @@ class EfficientNet(nn.Module):
         """(B, C, H, W) -> (B, D, H / 32, W / 32), the last feature map."""
         check_pixel_values(pixel_values, self.config.channels, None)
         # As TensorFlow pads a strided convolution: less at top and left.
-        feature_map = self.activation(self.stem_norm(self.stem(F.pad(pixel_values, (0, 1, 0, 1)))))
+        before = 1 if self.config.square_stem else 0
+        feature_map = self.activation(self.stem_norm(self.stem(F.pad(pixel_values, (before, 1, before, 1)))))
         for block in self.blocks:
             feature_map = block(feature_map)
-        return feature_map
+        return feature_map if self.top is None else self.activation(self.top_norm(self.top(feature_map)))
 
     def __init__(self, config: EfficientNetConfig):
         super().__init__()
@@ -97,6 +104,10 @@ class EfficientNet(nn.Module):
                         norm_eps=config.norm_eps,
                     )
                 )
+        self.top, self.top_norm = None, None
+        if config.top_channels:
+            self.top = nn.Conv2d(config.scaled(config.out_channels[-1]), config.width, 1, bias=False)
+            self.top_norm = nn.BatchNorm2d(config.width, eps=config.norm_eps, momentum=0.01)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out")

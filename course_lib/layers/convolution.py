@@ -71,6 +71,14 @@ class AveragingBottleneck(nn.Module):
         nn.init.zeros_(self.bn3.weight)  # each block starts as its shortcut (Goyal et al. 2017, section 5.1)
 
 
+class LayerNorm2d(nn.LayerNorm):
+    """LayerNorm of a feature map: each place by itself, over its channels."""
+
+    def forward(self, feature_map: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C, H, W)."""
+        return super().forward(feature_map.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+
 class SqueezeExcite(nn.Module):
     """Each channel is scaled by a number in (0, 1) that depends on the averages of all channels.
 

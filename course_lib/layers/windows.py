@@ -20,11 +20,16 @@ def unwindows(parts: Tensor, size: int, height: int, width: int) -> Tensor:
     return grid.transpose(2, 3).reshape(len(parts), height, width, -1)
 
 
-def neighbours(height: int, width: int, size: int, shift: int) -> Tensor:
+def neighbours(height: int, width: int, size: int, shift: tuple[int, int]) -> Tensor:
     """Which places of a window lay near each other before the shift.
 
-    Rolling a map by `shift` brings its first rows beside its last, and the first columns beside the last. Those may
-    not see each other.
+    Rolling a map brings its first rows beside its last, and its first columns beside its last. Those may not see each
+    other.
+
+    Args:
+        height, width: of the map, multiples of `size`.
+        size: places of a window a side.
+        shift: by how many (rows, columns) the map was rolled.
 
     Returns:
         boolean (windows, size², size²), true where the two places may look at each other.
@@ -32,12 +37,12 @@ def neighbours(height: int, width: int, size: int, shift: int) -> Tensor:
     Source: Liu et al., Swin Transformer, figure 4.
     """
 
-    def regions(length: int) -> Tensor:
-        """0 before the last window, 1 in the part of it that stayed, 2 in the part that was rolled round."""
+    def regions(length: int, rolled: int) -> Tensor:
+        """2 for what was rolled round to the end, 1 for what is left of the last window, 0 before it."""
         place = torch.arange(length)
-        return (place >= length - size).long() + (place >= length - shift).long()
+        return (place >= length - size).long() + (place >= length - rolled).long()
 
-    region = 3 * regions(height)[:, None] + regions(width)[None, :]
+    region = 3 * regions(height, shift[0])[:, None] + regions(width, shift[1])[None, :]
     part = windows(region[None, :, :, None], size)[0, :, :, 0]
     return part[:, :, None] == part[:, None, :]
 
@@ -82,35 +87,23 @@ class WindowAttention(nn.Module):
 
     def forward(self, feature_map: Tensor) -> Tensor:
         """(B, H, W, D) -> (B, H, W, D). H and W need not be multiples of the window: the rest is filled with zeros."""
-        _, height, width, _ = feature_map.shape
+        batch, height, width, _ = feature_map.shape
         padded = F.pad(feature_map, (0, 0, 0, -width % self.size, 0, -height % self.size))
         rows, columns = padded.shape[1:3]
-        # A map of one window has no neighbouring windows to meet.
-        shift = [self.shift if length > self.size else 0 for length in (rows, columns)]
-        parts = windows(padded.roll([-shift[0], -shift[1]], (1, 2)), self.size)
-        mixed = self.attend(parts, self.bias(rows, columns, shift).to(parts))
-        mixed = unwindows(mixed, self.size, rows, columns).roll(shift, (1, 2))
-        return mixed[:, :height, :width]
+        shift = self.shifts(rows, columns)
+        parts = windows(padded.roll((-shift[0], -shift[1]), (1, 2)), self.size)
+        mixed = self.attention(parts.flatten(0, 1), self.mask(rows, columns).repeat(batch, 1, 1, 1).to(parts.dtype))
+        return unwindows(mixed.view_as(parts), self.size, rows, columns).roll(shift, (1, 2))[:, :height, :width]
 
-    def attend(self, parts: Tensor, bias: Tensor) -> Tensor:
-        """(B, windows, T, D), bias (1 or windows, heads, T, T) -> (B, windows, T, D): each window by itself."""
-        query, key, value = self.attention.project(parts.flatten(0, 1))
-        bias = bias.expand(parts.shape[1], -1, -1, -1).repeat(len(parts), 1, 1, 1)
-        dropout = self.attention.dropout if self.training else 0.0
-        mixed = F.scaled_dot_product_attention(query, key, value, bias, dropout)
-        return self.attention.out(mixed.transpose(1, 2).flatten(2)).view_as(parts)
+    def mask(self, rows: int, columns: int) -> Tensor:
+        """What is added to the scores in each window, (windows, heads, size², size²): the bias, -inf for the unseen."""
+        bias = self.position_bias()
+        seen = neighbours(rows, columns, self.size, self.shifts(rows, columns)).to(bias.device)
+        return bias.masked_fill(~seen[:, None], float("-inf"))
 
-    def bias(self, rows: int, columns: int, shift: list[int]) -> Tensor:
-        """(1, heads, T, T), or (windows, heads, T, T) where the map is shifted: minus infinity where nothing is seen."""
-        bias = self.position_bias()[None]
-        if shift == [0, 0]:
-            return bias
-        near = self.near(rows, columns, shift).to(bias.device)
-        return bias.masked_fill(~near[:, None], float("-inf"))
-
-    def near(self, rows: int, columns: int, shift: list[int]) -> Tensor:
-        """`neighbours`, for a map that is perhaps shifted in one direction only."""
-        return neighbours(rows, columns, self.size, shift)
+    def shifts(self, rows: int, columns: int) -> tuple[int, int]:
+        """By how much a map is rolled up and left: not at all where it is no longer than one window."""
+        return self.shift if rows > self.size else 0, self.shift if columns > self.size else 0
 
     def __init__(self, width: int, heads: int, size: int, shift: int = 0, dropout: float = 0.0):
         super().__init__()

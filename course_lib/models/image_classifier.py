@@ -9,7 +9,10 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from course_lib.encoders.convnet import ConvNet, ConvNetConfig
+from course_lib.encoders.convnext import ConvNeXt, ConvNeXtConfig
+from course_lib.encoders.efficientnet import EfficientNet, EfficientNetConfig
 from course_lib.encoders.resnet import ResNet, ResNetConfig
+from course_lib.encoders.swin import Swin, SwinConfig
 from course_lib.encoders.vgg import VGG, VGGConfig
 from course_lib.encoders.vit import ViT, ViTConfig
 from course_lib.errors import InputError
@@ -19,7 +22,10 @@ from course_lib.pretrained.weights import load_exactly
 ENCODERS = {
     "vgg": (VGGConfig, VGG),
     "resnet": (ResNetConfig, ResNet),
+    "efficientnet": (EfficientNetConfig, EfficientNet),
+    "convnext": (ConvNeXtConfig, ConvNeXt),
     "vit": (ViTConfig, ViT),
+    "swin": (SwinConfig, Swin),
     "convnet": (ConvNetConfig, ConvNet),
 }
 

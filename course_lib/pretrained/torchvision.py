@@ -5,6 +5,7 @@ number of heads) is what the published models of that family have, or is given.
 """
 
 import re
+from functools import partial
 from pathlib import Path
 from urllib.error import URLError
 
@@ -156,6 +157,133 @@ def vit(state: dict[str, Tensor], heads: int | None = None) -> tuple[dict, dict[
     return config, renamed
 
 
+def convnext(state: dict[str, Tensor]) -> tuple[dict, dict[str, Tensor]]:
+    """ConvNeXt. Stages and the layers between them are numbered in one row, from 1."""
+    _need("features.1.0.layer_scale" in state, "a ConvNeXt")
+    stages = range(_count(state, r"features\.(\d+)\.0\.layer_scale"))
+    config = {
+        "encoder": "convnext",
+        "patch_size": state["features.0.0.weight"].shape[-1],
+        "widths": tuple(len(state[f"features.{2 * stage + 1}.0.layer_scale"]) for stage in stages),
+        "layers": tuple(_count(state, rf"features\.{2 * stage + 1}\.(\d+)\.layer_scale") for stage in stages),
+        "kernel_size": state["features.1.0.block.0.weight"].shape[-1],
+        "channels": state["features.0.0.weight"].shape[1],
+    }
+    rules = [
+        (r"^classifier\.2\.", "head."),
+        (r"^classifier\.0\.", "encoder.pool_norm."),
+        (r"^features\.0\.0\.", "encoder.stem."),
+        (r"^features\.0\.1\.", "encoder.stem_norm."),
+        (r"\.block\.0\.", ".depthwise."),
+        (r"\.block\.2\.", ".norm."),
+        (r"\.block\.3\.", ".mlp.fc1."),
+        (r"\.block\.5\.", ".mlp.fc2."),
+    ]
+    for stage in stages:
+        # A later stage of ours begins with the layer that makes its map smaller, which moves its blocks by one.
+        for block in range(config["layers"][stage]):
+            rules.append((rf"^features\.{2 * stage + 1}\.{block}\.", f"encoder.stages.{stage}.{block + (stage > 0)}."))
+        rules.append((rf"^features\.{2 * stage}\.0\.", f"encoder.stages.{stage}.0.norm."))
+        rules.append((rf"^features\.{2 * stage}\.1\.", f"encoder.stages.{stage}.0.convolution."))
+    renamed = rename(state, rules)
+    return config, {name: one.flatten() if name.endswith("layer_scale") else one for name, one in renamed.items()}
+
+
+def swin(state: dict[str, Tensor]) -> tuple[dict, dict[str, Tensor]]:
+    """Swin (the first version). Stages and the layers between them are numbered in one row, from 1."""
+    table = "features.1.0.attn.relative_position_bias_table"
+    _need(table in state, "a Swin transformer of the first version")
+    stages = range(_count(state, r"features\.(\d+)\.0\.norm1\.weight"))
+    width, channels, patch, _ = state["features.0.0.weight"].shape
+    config = {
+        "encoder": "swin",
+        "patch_size": patch,
+        "width": width,
+        "layers": tuple(_count(state, rf"features\.{2 * stage + 1}\.(\d+)\.norm1\.weight") for stage in stages),
+        "heads": tuple(state[table.replace(".1.0.", f".{2 * stage + 1}.0.")].shape[1] for stage in stages),
+        "window": (round(len(state[table]) ** 0.5) + 1) // 2,
+        "mlp_ratio": len(state["features.1.0.mlp.0.weight"]) / width,
+        "channels": channels,
+    }
+    rules = [
+        HEAD,
+        (r"^norm\.", "encoder.post_norm."),
+        (r"^features\.0\.0\.", "encoder.patch_embedding."),
+        (r"^features\.0\.2\.", "encoder.patch_norm."),
+        (r"\.attn\.relative_position_bias_table", ".attention.position_bias.table"),
+        (r"\.attn\.qkv\.", ".attention.attention.qkv."),
+        (r"\.attn\.proj\.", ".attention.attention.out."),
+        (r"\.mlp\.0\.", ".mlp.fc1."),
+        (r"\.mlp\.3\.", ".mlp.fc2."),
+    ]
+    for stage in stages:
+        # A later stage of ours begins with the layer that merges patches, which moves its blocks by one.
+        for block in range(config["layers"][stage]):
+            rules.append((rf"^features\.{2 * stage + 1}\.{block}\.", f"encoder.stages.{stage}.{block + (stage > 0)}."))
+        rules.append((rf"^features\.{2 * stage}\.(norm|reduction)\.", rf"encoder.stages.{stage}.0.\1."))
+    return config, rename(state, rules, drop=r".*\.relative_position_index")
+
+
+def efficientnet(
+    state: dict[str, Tensor], strides: tuple[int, ...] = (1, 2, 2, 2, 1, 2, 1), norm_eps: float = 1e-5
+) -> tuple[dict, dict[str, Tensor]]:
+    """EfficientNet (the first version); `strides` of its stages as published, `norm_eps` as in B0 to B4 (else 1e-3)."""
+    _need("features.1.0.block.1.fc1.weight" in state and "features.8.0.weight" in state, "an EfficientNet B0 to B7")
+
+    def depthwise(stage: int) -> Tensor:
+        expands = state[f"features.{stage}.0.block.0.0.weight"].shape[-1] == 1
+        return state[f"features.{stage}.0.block.{int(expands)}.0.weight"]
+
+    stages = range(1, 8)
+    before = [state["features.0.0.weight"].shape[0]]
+    before += [_last_projection(state, stage) for stage in stages]
+    layers = [_count(state, rf"features\.{stage}\.(\d+)\.block\.0\.0\.weight") for stage in stages]
+    config = {
+        "encoder": "efficientnet",
+        "width_coefficient": 1.0,
+        "depth_coefficient": 1.0,
+        "depth_divisor": 1,
+        "stem_channels": before[0],
+        "in_channels": tuple(before[:-1]),
+        "out_channels": tuple(before[1:]),
+        "kernel_sizes": tuple(depthwise(stage).shape[-1] for stage in stages),
+        "strides": strides,
+        "repeats": tuple(layers),
+        "expansions": tuple(depthwise(stage).shape[0] // before[stage - 1] for stage in stages),
+        "square_padding": tuple(range(sum(layers))),
+        "square_stem": True,
+        "top_channels": len(state["features.8.0.weight"]),
+        "norm_eps": norm_eps,
+        "channels": state["features.0.0.weight"].shape[1],
+    }
+    rules = [
+        (r"^classifier\.1\.", "head."),
+        (r"^features\.0\.0\.", "encoder.stem."),
+        (r"^features\.0\.1\.", "encoder.stem_norm."),
+        (r"^features\.8\.0\.", "encoder.top."),
+        (r"^features\.8\.1\.", "encoder.top_norm."),
+        (r"\.block\.\d\.fc1\.", ".squeeze_excite.reduce."),
+        (r"\.block\.\d\.fc2\.", ".squeeze_excite.expand."),
+    ]
+    number = 0
+    for stage, count in zip(stages, layers, strict=True):
+        names = ["expansion", "depthwise", "", "projection"][config["expansions"][stage - 1] == 1 :]
+        for block in range(count):
+            old, new = rf"^features\.{stage}\.{block}\.", f"encoder.blocks.{number}."
+            for place, name in enumerate(names):
+                rules.append((rf"{old}block\.{place}\.0\.", f"{new}{name}."))
+                rules.append((rf"{old}block\.{place}\.1\.", f"{new}{name}_norm."))
+            rules.append((old, new))
+            number += 1
+    return config, rename(state, rules)
+
+
+def _last_projection(state: dict[str, Tensor], stage: int) -> int:
+    """Channels that a stage of EfficientNet gives: those of the last convolution of its first block."""
+    last = max(name for name in state if re.fullmatch(rf"features\.{stage}\.0\.block\.\d\.0\.weight", name))
+    return len(state[last])
+
+
 def _need(found: object, what: str) -> None:
     if not found:
         raise FileError(f"this state dict is not that of {what}: check that the name and the file belong together")
@@ -166,4 +294,7 @@ def _count(state: dict[str, Tensor], pattern: str) -> int:
     return sum(re.fullmatch(pattern, name) is not None for name in state)
 
 
-FAMILIES = {"vgg": vgg, "resnet": resnet, "vit": vit}
+FAMILIES = {
+    "vgg": vgg, "resnet": resnet, "vit": vit, "convnext": convnext, "swin": swin,
+    "efficientnet_b[567]": partial(efficientnet, norm_eps=1e-3), "efficientnet": efficientnet,
+}  # fmt: skip

@@ -52,6 +52,40 @@ def vit_beside_torchvision(size: int = 32, seed: int = 0, **sizes: int) -> list[
     return _beside_torchvision("ViT", theirs, names, size, seed)
 
 
+def convnext_beside_torchvision(size: int = 64, seed: int = 0) -> list[ParityRow]:
+    """ConvNeXt beside torchvision's ConvNeXt; pictures of `size` a side."""
+    from torchvision.models.convnext import CNBlockConfig, ConvNeXt
+
+    torch.manual_seed(seed)
+    widths = [(16, 24, 2), (24, 32, 1), (32, 40, 3), (40, None, 1)]
+    theirs = ConvNeXt([CNBlockConfig(*sizes) for sizes in widths], layer_scale=0.5, num_classes=7)
+    return _beside_torchvision("ConvNeXt", theirs, torchvision_names.convnext, size, seed)
+
+
+def swin_beside_torchvision(
+    window: int = 3, layers: tuple[int, ...] = (2, 2, 3), size: int = 52, seed: int = 0
+) -> list[ParityRow]:
+    """Swin beside torchvision's SwinTransformer; at 52 pixels no map is a whole number of windows."""
+    from torchvision.models import SwinTransformer
+
+    torch.manual_seed(seed)
+    heads = [2**stage for stage in range(1, len(layers) + 1)]
+    theirs = SwinTransformer([4, 4], 16, list(layers), heads, [window, window], mlp_ratio=2.5, num_classes=7)
+    return _beside_torchvision("Swin", theirs, torchvision_names.swin, size, seed)
+
+
+def efficientnet_beside_torchvision(size: int = 64, seed: int = 0) -> list[ParityRow]:
+    """EfficientNet beside torchvision's EfficientNet, with few channels."""
+    from torchvision.models.efficientnet import EfficientNet, MBConvConfig
+
+    torch.manual_seed(seed)
+    kernels, strides, expansions = (3, 3, 5, 3, 5, 5, 3), (1, 2, 2, 2, 1, 2, 1), (1, 6, 6, 6, 6, 6, 6)
+    channels, repeats = (16, 8, 12, 16, 24, 28, 32, 40), (1, 2, 1, 2, 1, 2, 1)
+    stages = zip(expansions, kernels, strides, channels, channels[1:], repeats, strict=False)
+    theirs = EfficientNet([MBConvConfig(*sizes) for sizes in stages], dropout=0.2, num_classes=7)
+    return _beside_torchvision("EfficientNet", theirs, torchvision_names.efficientnet, size, seed)
+
+
 def _beside_torchvision(
     system: str, theirs: nn.Module, names: Callable, size: int, seed: int, tolerance: float = 1e-5
 ) -> list[ParityRow]:
@@ -75,5 +109,8 @@ COMPARISONS: list[Callable[[], list[ParityRow]]] = [
     vgg_beside_torchvision,
     resnet_beside_torchvision,
     lambda: resnet_beside_torchvision(bottleneck=True),
+    efficientnet_beside_torchvision,
+    convnext_beside_torchvision,
     vit_beside_torchvision,
+    swin_beside_torchvision,
 ]
