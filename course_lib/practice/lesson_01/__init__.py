@@ -1,0 +1,1 @@
+"""Practice for lesson 01, from the perceptron to attention."""
