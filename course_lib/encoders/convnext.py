@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torchvision.ops import StochasticDepth
@@ -56,7 +57,7 @@ class ConvNeXt(nn.Module):
         patch, eps = config.patch_size, config.layer_norm_eps
         self.stem = nn.Conv2d(config.channels, config.widths[0], patch, patch)
         self.stem_norm = LayerNorm2d(config.widths[0], eps)
-        drop_rates = torch.linspace(0, config.drop_rate, sum(config.layers)).tolist()
+        drop_rates = np.linspace(0, config.drop_rate, sum(config.layers)).tolist()  # the deeper, the more
         self.stages = nn.ModuleList()
         for stage, (width, count) in enumerate(zip(config.widths, config.layers, strict=True)):
             downsample = [Downsample(config.widths[stage - 1], width, eps)] if stage else []

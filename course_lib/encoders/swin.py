@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -60,7 +61,7 @@ class Swin(nn.Module):
         self.width = config.width * 2 ** (len(config.layers) - 1)
         self.patch_embedding = nn.Conv2d(config.channels, config.width, patch, patch)
         self.patch_norm = nn.LayerNorm(config.width, eps)
-        drop_rates = torch.linspace(0, config.drop_rate, sum(config.layers)).tolist()
+        drop_rates = np.linspace(0, config.drop_rate, sum(config.layers)).tolist()  # the deeper, the more
         self.stages = nn.ModuleList()
         for stage, count in enumerate(config.layers):
             width, rates = config.width * 2**stage, [drop_rates.pop(0) for _ in range(count)]

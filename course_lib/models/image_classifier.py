@@ -17,6 +17,7 @@ from course_lib.encoders.vgg import VGG, VGGConfig
 from course_lib.encoders.vit import ViT, ViTConfig
 from course_lib.errors import InputError
 from course_lib.pretrained import torchvision as torchvision_names
+from course_lib.pretrained import vision as transformers_names
 from course_lib.pretrained.weights import load_exactly
 
 ENCODERS = {
@@ -105,6 +106,21 @@ class ImageClassifier(nn.Module):
         return model.eval()
 
     @classmethod
+    def from_pretrained(cls, source: str | Path) -> "ImageClassifier":
+        """A published ViT, Swin, ConvNeXt or ResNet with its head, in evaluation mode.
+
+        Args:
+            source: a folder or a Hub id ("google/vit-base-patch16-224", "microsoft/swin-tiny-patch4-window7-224"), in
+                transformers' format. Of a checkpoint without a head, `encoder_from_pretrained` gives the encoder.
+
+        Raises:
+            OfflineError: it has to be downloaded and there is no network.
+            FileError: its files are damaged or incomplete.
+            InputError: there is no such checkpoint, or it is of another architecture.
+        """
+        return cls.from_weights(*transformers_names.load(source), source)
+
+    @classmethod
     def from_torchvision(cls, name: str, path: str | Path | None = None) -> "ImageClassifier":
         """A published torchvision model, in evaluation mode: `ImageClassifier.from_torchvision("resnet18")`.
 
@@ -116,3 +132,30 @@ class ImageClassifier(nn.Module):
             InputError, OfflineError, FileError: as `course_lib.pretrained.torchvision.load`.
         """
         return cls.from_weights(*torchvision_names.load(name, path), path or name)
+
+
+def encoder_from_pretrained(source: str | Path) -> nn.Module:
+    """The encoder of a published checkpoint, in evaluation mode; its head, if it has one, is left out.
+
+    Args:
+        source: as for `ImageClassifier.from_pretrained`.
+
+    Raises:
+        OfflineError, FileError, InputError: as there.
+    """
+    return encoder_from_weights(*transformers_names.load(source), source)
+
+
+def encoder_from_weights(config: dict, state: dict[str, Tensor], source: str | Path = "the state dict") -> nn.Module:
+    """An encoder of `ENCODERS` with these weights, named as in an `ImageClassifier`, in evaluation mode.
+
+    Raises:
+        FileError: the weights do not fit the configuration.
+    """
+    encoder = encoder_from_dict(config)
+    load_exactly(
+        encoder,
+        {name.removeprefix("encoder."): value for name, value in state.items() if not name.startswith("head.")},
+        source,
+    )
+    return encoder.eval()
