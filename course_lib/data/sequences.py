@@ -67,10 +67,10 @@ def sorting(count: int, symbols: int = 10, lengths: tuple[int, int] = (4, 10), s
 
 @dataclass(frozen=True)
 class Recall:
-    """Lists of pairs, and a question about one of them.
+    """Lists of pairs, and questions about them.
 
-    input_ids (N, 2 P + 1): value, key, value, key, ..., and last the key that is asked for. labels (N): its value.
-    Keys have the ids 0 to keys - 1, values the ids keys to keys + values - 1, and `labels` count values from 0.
+    input_ids (N, 2 P + Q): value, key, value, key, ..., and then the Q keys that are asked for. labels (N, Q): their
+    values. Keys have the ids 0 to keys - 1, values the ids keys to keys + values - 1; `labels` count values from 0.
     """
 
     input_ids: Tensor
@@ -80,7 +80,7 @@ class Recall:
         return len(self.input_ids)
 
 
-def associative_recall(count: int, pairs: int, keys: int, values: int, seed: int = 0) -> Recall:
+def associative_recall(count: int, pairs: int, keys: int, values: int, questions: int = 1, seed: int = 0) -> Recall:
     """Which value stood before this key? ("red star, blue heart, green ring; star?": "red".)
 
     Keys of one list are all different, values need not be, and what belongs to what changes with every list: nothing
@@ -91,24 +91,25 @@ def associative_recall(count: int, pairs: int, keys: int, values: int, seed: int
         pairs: P, at most `keys`.
         keys: how many different keys there are.
         values: how many different values.
+        questions: Q, at most `pairs`: no key is asked for twice.
         seed: same seed, same lists.
 
     Raises:
-        InputError: more pairs than keys, or a number that is not positive.
+        InputError: more pairs than keys, more questions than pairs, or a number that is not positive.
 
     Source: the task goes back to Ba et al., Using Fast Weights to Attend to the Recent Past, section 4.1.
     """
-    if min(count, pairs, keys, values) < 1 or pairs > keys:
+    if min(count, pairs, keys, values, questions) < 1 or not questions <= pairs <= keys:
         raise InputError(
-            f"count {count}, pairs {pairs}, keys {keys}, values {values}: all should be 1 or more, "
-            "and pairs at most keys, for keys of one list differ"
+            f"count {count}, pairs {pairs}, keys {keys}, values {values}, questions {questions}: all should be 1 or "
+            "more, pairs at most keys, for keys of one list differ, and questions at most pairs"
         )
     generator = torch.Generator().manual_seed(seed)
     key = torch.rand(count, keys, generator=generator).argsort(dim=1)[:, :pairs]
     value = torch.randint(values, (count, pairs), generator=generator)
-    asked = torch.randint(pairs, (count, 1), generator=generator)
+    asked = torch.rand(count, pairs, generator=generator).argsort(dim=1)[:, :questions]
     listed = torch.stack([keys + value, key], dim=2).flatten(1)
-    return Recall(torch.cat([listed, key.gather(1, asked)], dim=1), value.gather(1, asked).squeeze(1))
+    return Recall(torch.cat([listed, key.gather(1, asked)], dim=1), value.gather(1, asked))
 
 
 def _draw(count: int, symbols: int, lengths: tuple[int, int], seed: int) -> tuple[Tensor, Tensor]:

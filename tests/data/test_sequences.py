@@ -32,17 +32,19 @@ def test_answers_are_right_and_end_where_the_sequence_ends(task, answer, lengths
     assert len(data) == 300
 
 
-def test_what_is_recalled_stood_before_the_key():
-    data = associative_recall(500, pairs=5, keys=8, values=7, seed=2)
-    assert data.input_ids.shape == (500, 11) and len(data) == 500
+@pytest.mark.parametrize("questions", [1, 3, 5])
+def test_what_is_recalled_stood_before_the_key(questions):
+    data = associative_recall(500, pairs=5, keys=8, values=7, questions=questions, seed=2)
+    assert data.input_ids.shape == (500, 10 + questions) and data.labels.shape == (500, questions) and len(data) == 500
     asked_at = set()
-    for ids, label in zip(data.input_ids.tolist(), data.labels.tolist(), strict=True):
-        values, keys, asked = ids[0:10:2], ids[1:10:2], ids[10]
+    for ids, labels in zip(data.input_ids.tolist(), data.labels.tolist(), strict=True):
+        values, keys, asked = ids[0:10:2], ids[1:10:2], ids[10:]
         assert len(set(keys)) == 5 and set(keys) <= set(range(8)) and set(values) <= set(range(8, 15))
-        assert values[keys.index(asked)] == 8 + label
-        asked_at.add(keys.index(asked))
+        assert len(set(asked)) == questions
+        assert [values[keys.index(key)] for key in asked] == [8 + label for label in labels]
+        asked_at.update(keys.index(key) for key in asked)
     assert asked_at == set(range(5))
-    assert set(data.labels.tolist()) == set(range(7))
+    assert set(data.labels.flatten().tolist()) == set(range(7))
 
 
 def test_a_seed_gives_one_set():
@@ -59,6 +61,7 @@ def test_a_seed_gives_one_set():
         (lambda: copying(5, lengths=(6, 4)), "in this order"),
         (lambda: sorting(5, lengths=(0, 4)), "1 or more"),
         (lambda: associative_recall(5, pairs=9, keys=8, values=8), "at most keys"),
+        (lambda: associative_recall(5, pairs=3, keys=8, values=8, questions=4), "questions at most pairs"),
         (lambda: associative_recall(5, pairs=2, keys=8, values=0), "values 0"),
     ],
 )
