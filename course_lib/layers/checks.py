@@ -33,15 +33,21 @@ def check_pixel_values(pixel_values: Tensor, channels: int, size: tuple[int, int
 
 
 def check_input_ids(
-    input_ids: Tensor, vocab_size: int, context_length: int, attention_mask: Tensor | None = None
+    input_ids: Tensor,
+    vocab_size: int,
+    context_length: int | None,
+    attention_mask: Tensor | None = None,
+    earlier: int = 0,
 ) -> None:
     """Checks a batch of token ids.
 
     Args:
         input_ids: should be integers (B, T) from 0 to vocab_size - 1, B and T at least 1, T at most `context_length`.
         vocab_size: number of rows of the embedding table.
-        context_length: number of positions.
-        attention_mask: if given, should have the shape of `input_ids`.
+        context_length: number of positions; None if there is no limit.
+        attention_mask: if given, should have the shape of `input_ids`, and as many columns more as there are earlier
+            tokens.
+        earlier: how many tokens came before these, and are in a cache.
 
     Raises:
         InputError: they are not.
@@ -56,9 +62,10 @@ def check_input_ids(
         raise InputError(f"input_ids is {input_ids.dtype}; it should be integer (torch.int64), as a tokenizer gives it")
     if input_ids.numel() == 0:
         raise InputError(f"input_ids is an empty batch, {tuple(input_ids.shape)}; give at least one text of one token")
-    if input_ids.shape[1] > context_length:
+    if context_length is not None and earlier + input_ids.shape[1] > context_length:
+        after = f" after {earlier} in the cache" if earlier else ""
         raise InputError(
-            f"input_ids has {input_ids.shape[1]} tokens a row; this model has {context_length} positions: "
+            f"input_ids has {input_ids.shape[1]} tokens a row{after}; this model has {context_length} positions: "
             f"tokenise with context_length={context_length} or less"
         )
     low, high = torch.aminmax(input_ids)
@@ -68,8 +75,7 @@ def check_input_ids(
             f"input_ids holds {wrong}; this model's vocabulary is 0 to {vocab_size - 1}: "
             "use the tokenizer that the model was made with"
         )
-    if attention_mask is not None and attention_mask.shape != input_ids.shape:
-        raise InputError(
-            f"attention_mask has shape {tuple(attention_mask.shape)}; it should be that of input_ids, "
-            f"{tuple(input_ids.shape)}"
-        )
+    wanted = (input_ids.shape[0], earlier + input_ids.shape[1])
+    if attention_mask is not None and attention_mask.shape != wanted:
+        of = "that of the cached tokens and input_ids" if earlier else "that of input_ids"
+        raise InputError(f"attention_mask has shape {tuple(attention_mask.shape)}; it should be {of}, {wanted}")

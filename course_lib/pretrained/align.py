@@ -5,21 +5,9 @@ from pathlib import Path
 from torch import Tensor
 
 from course_lib.errors import InputError
+from course_lib.pretrained.bert import ENCODER, encoder_sizes
 from course_lib.pretrained.weights import complete, fuse, read_config_of, read_state, rename
 
-BERT = [
-    (r"^(text_model)\.embeddings\.word_embeddings\.", r"\1.token_embedding."),
-    (r"^(text_model)\.embeddings\.token_type_embeddings\.", r"\1.type_embedding."),
-    (r"^(text_model)\.embeddings\.position_embeddings\.weight", r"\1.position_embedding"),
-    (r"^(text_model)\.embeddings\.LayerNorm\.", r"\1.norm."),
-    (r"\.encoder\.layer\.", ".transformer.blocks."),
-    (r"\.attention\.self\.", ".attention."),
-    (r"\.attention\.output\.dense\.", ".attention.out."),
-    (r"\.attention\.output\.LayerNorm\.", ".norm1."),
-    (r"\.intermediate\.dense\.", ".mlp.fc1."),
-    (r"\.output\.dense\.", ".mlp.fc2."),
-    (r"\.output\.LayerNorm\.", ".norm2."),
-]
 EFFICIENTNET = [
     (r"^(vision_model)\.embeddings\.convolution\.", r"\1.stem."),
     (r"^(vision_model)\.embeddings\.batchnorm\.", r"\1.stem_norm."),
@@ -74,21 +62,9 @@ def from_transformers(config: dict, state: dict[str, Tensor]) -> tuple[dict, dic
             "norm_eps": vision.batch_norm_eps,
             "channels": vision.num_channels,
         },
-        "text": {
-            "vocab_size": text.vocab_size,
-            "context_length": text.max_position_embeddings,
-            "token_types": text.type_vocab_size,
-            "width": text.hidden_size,
-            "layers": text.num_hidden_layers,
-            "heads": text.num_attention_heads,
-            "mlp_width": text.intermediate_size,
-            "activation": text.hidden_act,
-            "layer_norm_eps": text.layer_norm_eps,
-            "dropout": text.hidden_dropout_prob,
-            "attention_dropout": text.attention_probs_dropout_prob,
-        },
+        "text": encoder_sizes(text),
         "projection_dim": config.projection_dim,
         "temperature_init": config.temperature_init_value,
     }
     unused = r".*\.(position_ids|token_type_ids)|text_model\.pooler\..*"
-    return ours, fuse(rename(state, [*BERT, *EFFICIENTNET], unused), ("query", "key", "value"), "qkv")
+    return ours, fuse(rename(state, [*ENCODER, *EFFICIENTNET], unused), ("query", "key", "value"), "qkv")

@@ -210,6 +210,19 @@ def fuse(state: dict[str, Tensor], parts: tuple[str, ...], whole: str) -> dict[s
     return fused
 
 
+def drop_copy(state: dict[str, Tensor], copy: str, original: str) -> dict[str, Tensor]:
+    """Leaves out a tensor that is another one under a second name: an embedding table that also makes the logits.
+
+    Raises:
+        FileError: the two differ.
+    """
+    if copy not in state or original not in state:
+        return state
+    if not torch.equal(state[copy], state[original]):
+        raise FileError(f"{copy} and {original} should be one tensor in this model, and they differ")
+    return {name: tensor for name, tensor in state.items() if name != copy}
+
+
 def load_exactly(model: nn.Module, state: dict[str, Tensor], source: str | Path = "the state dict") -> None:
     """Loads a state dict that must fill the model, every tensor of it and nothing else.
 
