@@ -74,7 +74,7 @@ LAYER_NORM = Exercise(
     signature="def layer_norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor",
     asked="function",
     difficulty=1,
-    minutes=8,
+    minutes=7,
     points=1,
     hints=(
         "Each vector along the last dimension is normalised by itself: its own mean is subtracted, and what is left is "
@@ -176,7 +176,7 @@ _WHY_NOT = {
     ("leak", "b"): "A rate that is too high gives a loss that rises or jumps; this one falls to 0.",
     ("leak", "d"): "With more layers or more steps a model predicts what can be predicted; evenly drawn tokens cannot "
     "be.",
-    ("leak_because", "b"): "A model of any size predicts an even draw from 16 as well as a coin predicts a coin.",
+    ("leak_because", "b"): "Size does not matter: a model of any size can predict an even draw no better than guessing.",
     ("leak_because", "c"): "A cross-entropy can reach 0, where the answer is known for sure. Is it known here?",
     ("leak_because", "d"): "The tokens are drawn independently: none says anything about the next.",
     ("scale", "a"): "Scores of a larger spread make larger weights larger still, not all of them alike.",
@@ -325,7 +325,7 @@ BACKWARD = Exercise(
     "tuple[Tensor, Tensor, Tensor, Tensor]",
     asked="function",
     difficulty=3,
-    minutes=16,
+    minutes=15,
     points=3,
     hints=(
         "Go forward first and keep what you will need: the hidden values before and after the ReLU, and the logits. "
@@ -667,7 +667,7 @@ ROTARY = Exercise(
     signature="def rotate(x: Tensor, positions: Tensor, base: float) -> Tensor",
     asked="function",
     difficulty=3,
-    minutes=13,
+    minutes=12,
     points=3,
     hints=(
         "Take dimension i and dimension i + d/2 as the two coordinates of a point in a plane, and turn it by the angle "
@@ -951,7 +951,7 @@ BLOCK = Exercise(
     signature="class Block(nn.Module)",
     asked="module",
     difficulty=4,
-    minutes=20,
+    minutes=18,
     points=4,
     hints=(
         "Write forward as two lines, each of the form x = x + part(norm(x)): first attention, then the MLP. What is "
@@ -1221,7 +1221,7 @@ TRAIN = Exercise(
     "peak: float, weight_decay: float, max_norm: float) -> Tensor",
     asked="function",
     difficulty=5,
-    minutes=20,
+    minutes=18,
     points=4,
     hints=(
         "One step has five parts, in this order: the gradient at the present weights; its length cut to max_norm; the "
