@@ -1,0 +1,81 @@
+"""The Transformer of Vaswani et al.: torch's numbers, no look ahead, the same with a cache."""
+
+import dataclasses
+
+import pytest
+import torch
+
+from course_lib.authoring.parity.lesson_01_transformer import optimisers_beside_torch, transformer_beside_torch
+from course_lib.data.sequences import sorting
+from course_lib.errors import InputError
+from course_lib.layers.cache import KeyValueCache
+from course_lib.models.transformer import EncoderDecoder, TransformerConfig
+
+SMALL = TransformerConfig(vocab_size=13, context_length=16, width=16, layers=2, heads=2, mlp_width=32, dropout=0.0)
+
+
+def small(seed=0):
+    torch.manual_seed(seed)
+    return EncoderDecoder(SMALL).eval()
+
+
+@pytest.mark.parametrize("padded", [False, True])
+@pytest.mark.parametrize("activation", ["relu", "gelu"])
+def test_it_is_torch_s(padded, activation):
+    for row in transformer_beside_torch(padded, activation, seed=3):
+        assert row.holds, row
+
+
+def test_the_optimisers_are_torch_s():
+    rows = optimisers_beside_torch(seed=5)
+    assert len(rows) == 4 and all(row.holds for row in rows), rows
+
+
+def test_no_place_sees_what_comes_after_it_and_all_see_the_input():
+    model, data = small(), sorting(4, lengths=(6, 6), seed=1)
+    logits = model(data.input_ids, data.decoder_input_ids)
+    changed = data.decoder_input_ids.clone()
+    changed[:, 4] = (changed[:, 4] - 2) % 10 + 3
+    after = model(data.input_ids, changed)
+    assert torch.equal(logits[:, :4], after[:, :4]) and not torch.allclose(logits[:, 4:], after[:, 4:])
+    other = data.input_ids.clone()
+    other[:, -1] = (other[:, -1] - 2) % 10 + 3
+    assert ((logits - model(other, data.decoder_input_ids)).abs().amax(-1) > 1e-6).all()
+
+
+def test_padding_is_not_seen():
+    model, data = small(), sorting(6, lengths=(2, 8), seed=2)
+    with torch.no_grad():
+        together = model(data.input_ids, data.decoder_input_ids, data.attention_mask)
+        for row, length in enumerate(data.attention_mask.sum(1).tolist()):
+            alone = model(data.input_ids[row : row + 1, :length], data.decoder_input_ids[row : row + 1, : length + 1])
+            torch.testing.assert_close(together[row, : length + 1], alone[0], atol=1e-5, rtol=1e-5)
+
+
+def test_a_cache_changes_nothing():
+    model, data = small(), sorting(3, lengths=(5, 5), seed=3)
+    with torch.no_grad():
+        wanted = model(data.input_ids, data.decoder_input_ids)
+        states, cache = model.encode(data.input_ids), KeyValueCache(SMALL.layers, capacity=6)
+        steps = [model.decode(token, states, cache=cache) for token in data.decoder_input_ids.split(1, dim=1)]
+    torch.testing.assert_close(torch.cat(steps, dim=1), wanted, atol=1e-5, rtol=1e-5)
+
+
+def test_the_base_model_has_the_paper_s_size():
+    with torch.device("meta"):
+        model = EncoderDecoder(TransformerConfig())
+    # 65 million in table 3, with a table of "about 37,000" tokens shared three ways
+    assert 60e6 < sum(parameter.numel() for parameter in model.parameters()) < 66e6
+
+
+def test_bad_input_is_named():
+    model = small()
+    ids = torch.full((2, 5), 4)
+    with pytest.raises(InputError, match="holds 13"):
+        model(ids + 9, ids)
+    with pytest.raises(InputError, match="17 tokens"):
+        model(ids, torch.full((2, 17), 4))
+    with pytest.raises(InputError, match="attention_mask has shape"):
+        model(ids, ids, torch.ones(2, 4))
+    with pytest.raises(InputError, match="even"):
+        dataclasses.replace(SMALL, width=15)
