@@ -199,7 +199,7 @@ def patches(image, patch: int, *, title: str | None = None) -> Figure:
         )
     places[0].set_xlabel(f"{height} x {width} pixels", fontsize=8)
     places[1].set_xlabel(f"{rows} x {columns} patches of {patch} x {patch}", fontsize=8)
-    places[2].set_xlabel(f"the first {shown} of {rows * columns} tokens, in reading order", fontsize=8, labelpad=12)
+    places[2].set_xlabel(f"the first {shown} of {rows * columns} tokens, in reading order", fontsize=8, labelpad=16)
     if title:
         figure.suptitle(title, x=0.01, ha="left")
     return describe(

@@ -59,8 +59,11 @@ class Box:
 
     @property
     def name(self) -> str:
-        """The last part of the path, readable: "patch embedding"."""
-        return self.path.rsplit(".", 1)[-1].replace("_", " ").strip()
+        """The last part of the path, readable: "patch embedding"; of a list's third part, "stage 3"."""
+        holder, _, last = self.path.rpartition(".")
+        if last.isdigit():
+            last = f"{holder.rpartition('.')[2].removesuffix('s')} {int(last) + 1}"
+        return last.replace("_", " ").strip()
 
     @property
     def group(self) -> str:
@@ -112,11 +115,20 @@ def _repeated(module: nn.Module) -> str:
     return ""
 
 
+def _contents(part: nn.Module) -> str:
+    """What a sequence of layers holds, those that learn nothing left out: "PatchMerging, 2 × SwinBlock"."""
+    kinds = [type(child).__name__ for child in part.children() if any(True for _ in child.parameters())]
+    runs = [(kind, kinds.count(kind)) for kind in dict.fromkeys(kinds)]
+    return ", ".join(kind if number == 1 else f"{number} × {kind}" for kind, number in runs)
+
+
 def _boxes(model: nn.Module, depth: int, path: str = "") -> Iterator[tuple[str, nn.Module | nn.Parameter]]:
     for name, parameter in model.named_parameters(recurse=False):
         yield path + name, parameter
     for name, child in model.named_children():
         repeated = isinstance(child, (nn.ModuleList, nn.Sequential))
+        if isinstance(child, nn.ModuleList) and all(isinstance(stage, nn.Sequential) for stage in child):
+            repeated = False  # a list of stages: each has a size of its own, so each is a box
         if depth > 1 and any(True for _ in child.children()) and not repeated:
             yield from _boxes(child, depth - 1, f"{path}{name}.")
         else:
@@ -178,7 +190,7 @@ def trace(model: nn.Module, *inputs: torch.Tensor, depth: int = 2, **more: torch
         box = Box(
             path,
             "module",
-            type(part).__name__,
+            (_contents(part) if isinstance(part, nn.Sequential) else "") or type(part).__name__,
             _repeated(part),
             parameters=sum(each.numel() for each in learned),
             frozen=bool(learned) and not any(each.requires_grad for each in learned),
@@ -197,10 +209,12 @@ def trace(model: nn.Module, *inputs: torch.Tensor, depth: int = 2, **more: torch
                 return  # it hands on what it was given (dropout in evaluation mode): there is nothing to draw
             if box not in found:
                 found.append(box)
-            for tensor in _tensors(result):
+            tensors = list(_tensors(result))
+            for tensor in tensors:
                 owner[id(tensor)] = box
                 following.alive.append(tensor)
-                box.shape = box.shape or tuple(tensor.shape)
+            if tensors and (not box.shape or box.what == "ModuleList"):  # of a list, what its last member gives
+                box.shape = tuple(tensors[0].shape)
 
         parts = part if isinstance(part, nn.ModuleList) else [part]
         for each in parts:

@@ -4,8 +4,11 @@ import numpy as np
 import pytest
 import torch
 
+from course_lib.encoders.efficientnet import EfficientNet, EfficientNetConfig
+from course_lib.encoders.swin import Swin, SwinConfig
 from course_lib.errors import InputError
 from course_lib.viz import pictures, style
+from course_lib.viz.trace import trace
 
 RANDOM = np.random.default_rng(0)
 IMAGE = RANDOM.integers(0, 255, (32, 32, 3), dtype=np.uint8)
@@ -49,6 +52,18 @@ def test_rolled_windows_hold_what_the_shift_brings_together():
     letters = [text.get_text() for text in rolled.texts]
     whole = ["E", "E", "F", "D"] * 2 + ["H", "H", "I", "G", "B", "B", "C", "A"]
     assert letters == whole  # the middle window is whole; the last one joins the four corners
+
+
+def test_a_diagram_opens_stages_and_says_what_leaves_each():
+    swin = Swin(SwinConfig(2, width=8, layers=(1, 2), heads=(1, 2), window=4))
+    boxes = {box.name: box for box in trace(swin, torch.zeros(2, 3, 16, 16))}
+    assert boxes["stage 1"].shape == (2, 8, 8, 8) and boxes["stage 2"].shape == (2, 4, 4, 16)
+    assert boxes["stage 2"].what == "PatchMerging, 2 × SwinBlock"
+    blocks = EfficientNetConfig(
+        1.0, 1.0, stem_channels=8, repeats=(1, 1), in_channels=(8, 8), out_channels=(8, 16), strides=(1, 2)
+    )
+    boxes = {box.name: box for box in trace(EfficientNet(blocks), torch.zeros(2, 3, 16, 16))}
+    assert boxes["blocks"].shape == (2, 16, 4, 4)  # what the last block gives, not the first
 
 
 @pytest.mark.parametrize(
