@@ -176,7 +176,7 @@ _WHY_NOT = {
     ("leak", "b"): "A rate that is too high gives a loss that rises or jumps; this one falls to 0.",
     ("leak", "d"): "With more layers or more steps a model predicts what can be predicted; evenly drawn tokens cannot "
     "be.",
-    ("leak_because", "b"): "Size does not matter: a model of any size can predict an even draw no better than guessing.",
+    ("leak_because", "b"): "Size does not matter: no model of any size predicts an even draw better than guessing.",
     ("leak_because", "c"): "A cross-entropy can reach 0, where the answer is known for sure. Is it known here?",
     ("leak_because", "d"): "The tokens are drawn independently: none says anything about the next.",
     ("scale", "a"): "Scores of a larger spread make larger weights larger still, not all of them alike.",
@@ -1094,23 +1094,29 @@ def train_case(
     warmup: int,
     peak: float = 0.3,
     decay: float = 0.1,
-    max_norm: float = 2.0,
+    clip: float = 0.8,
     faint: float = 1.0,
 ) -> Case:
-    """A case of the loop on a regression; `faint` scales the last feature, and with it its weight's gradient."""
+    """A case of the loop on a regression.
+
+    `clip` is max_norm as a share of the first gradient's length; `faint` scales the last feature, and with it its
+    weight's gradient.
+    """
     inputs = normal(seed, 12, width)
     inputs[:, -1] *= faint
-    state = {"inputs": inputs, "targets": 2 * normal(seed + 1, 12) + inputs.sum(dim=1)}
+    targets = 2 * normal(seed + 1, 12) + inputs.sum(dim=1)
+    weights = 3 * normal(seed + 2, width) + 1
+    first = 2 * inputs.T @ (inputs @ weights - targets) / 12
     return Case(
         about,
         {
-            "weights": 3 * normal(seed + 2, width) + 1,
-            "gradient": given(LeastSquares, {"examples": 12, "width": width}, state),
+            "weights": weights,
+            "gradient": given(LeastSquares, {"examples": 12, "width": width}, {"inputs": inputs, "targets": targets}),
             "steps": steps,
             "warmup_steps": warmup,
             "peak": peak,
             "weight_decay": decay,
-            "max_norm": max_norm,
+            "max_norm": round(clip * float(first.norm()), 2),
         },
     )
 
@@ -1319,7 +1325,7 @@ TRAIN = Exercise(
         ),
         Mistake(
             "no warm-up",
-            "There is no warm-up.",
+            "There is no warm-up: the rate should rise over the first warmup_steps steps.",
             _with(rate=lambda s, n, w, p: warmup_cosine(max(s - w, 0), n - w, 0, p)),
         ),
         Mistake(

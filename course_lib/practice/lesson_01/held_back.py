@@ -68,8 +68,8 @@ def trainings(seed: int) -> list[Case]:
         train_case(
             "eight steps, strong decay, gradients that are never clipped", 10 * seed + 34, 4, 8, 3, 0.2, 0.5, 1e4
         ),
-        train_case("a weight whose gradients are nearly 0", 10 * seed + 37, 3, 5, 1, faint=1e-7),
-        train_case("gradients that become shorter than max_norm", 10 * seed + 40, 3, 12, 3, peak=1.0, max_norm=6.0),
+        train_case("a weight whose gradients are nearly 0", 10 * seed + 37, 3, 5, 1, faint=1e-6),
+        train_case("gradients that become shorter than max_norm", 10 * seed + 40, 3, 12, 3, peak=1.0, clip=0.5),
     ]
 
 
