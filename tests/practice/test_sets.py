@@ -130,15 +130,25 @@ def test_another_seed_asks_something_else(one):
         assert drawn[0] != drawn[1]
 
 
-@pytest.mark.parametrize("one", ALL, ids=name_of)
-def test_the_source_of_every_answer_runs_by_itself(one):
-    """So that tests of the grader can put it into a notebook."""
+def runs_by_itself(answer, name):
     imports = {"torch": torch, "nn": torch.nn, "F": torch.nn.functional, "math": math, "Tensor": torch.Tensor}
-    for answer in (solution_of(one), *alternatives(one), *(mutant.answer for mutant in mutants(one))):
-        space = dict(imports, Callable=Callable)
-        exec(source_of(answer, one.name), space)
-        assert one.name in space
+    space = dict(imports, Callable=Callable)
+    exec(source_of(answer, name), space)
+    return name in space
+
+
+@pytest.mark.parametrize("one", ALL, ids=name_of)
+def test_the_source_of_the_solution_runs_by_itself(one):
+    """So that a notebook can show it, and tests of the grader put it into one."""
     assert solution_source(one)
+    assert runs_by_itself(solution_of(one), one.name)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("one", ALL, ids=name_of)
+def test_the_source_of_every_other_answer_runs_by_itself(one):
+    for answer in (*alternatives(one), *(mutant.answer for mutant in mutants(one))):
+        assert runs_by_itself(answer, one.name), name_of(answer)
 
 
 @pytest.mark.parametrize("one", [one for one in ALL if one.asked == "function"], ids=name_of)
