@@ -17,6 +17,7 @@ class EfficientNetConfig:
 
     `top_channels` are those of a last 1 x 1 convolution, 1280 in the paper's classifiers; ALIGN has none (0).
     `square_padding` numbers the blocks, `square_stem` says of the stem, that are padded alike on all sides.
+    `norm_momentum` is for long training; a few hundred steps want 0.1, or the running statistics never get there.
     """
 
     width_coefficient: float = 2.0
@@ -36,6 +37,7 @@ class EfficientNetConfig:
     drop_rate: float = 0.2
     activation: str = "silu"
     norm_eps: float = 1e-3
+    norm_momentum: float = 0.01
     channels: int = 3
 
     def scaled(self, channels: int) -> int:
@@ -80,7 +82,7 @@ class EfficientNet(nn.Module):
         self.config, self.width = config, config.width
         stem_width = config.scaled(config.stem_channels)
         self.stem = nn.Conv2d(config.channels, stem_width, 3, 2, bias=False)
-        self.stem_norm = nn.BatchNorm2d(stem_width, eps=config.norm_eps, momentum=0.01)
+        self.stem_norm = nn.BatchNorm2d(stem_width, eps=config.norm_eps, momentum=config.norm_momentum)
         self.activation = activation(config.activation)
         self.blocks = nn.ModuleList()
         repeats = [math.ceil(config.depth_coefficient * count) for count in config.repeats]
@@ -102,12 +104,13 @@ class EfficientNet(nn.Module):
                         square_padding=index in config.square_padding,
                         activation_name=config.activation,
                         norm_eps=config.norm_eps,
+                        norm_momentum=config.norm_momentum,
                     )
                 )
         self.top, self.top_norm = None, None
         if config.top_channels:
             self.top = nn.Conv2d(config.scaled(config.out_channels[-1]), config.width, 1, bias=False)
-            self.top_norm = nn.BatchNorm2d(config.width, eps=config.norm_eps, momentum=0.01)
+            self.top_norm = nn.BatchNorm2d(config.width, eps=config.norm_eps, momentum=config.norm_momentum)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out")

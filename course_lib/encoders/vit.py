@@ -25,6 +25,12 @@ class ViTConfig:
     attention_dropout: float = 0.0
     channels: int = 3
 
+    @property
+    def grid(self) -> tuple[int, int]:
+        """(rows, columns) of patches."""
+        (height, width), (rows, columns) = pair(self.image_size), pair(self.patch_size)
+        return height // rows, width // columns
+
 
 class ViT(nn.Module):
     """Patches and a class token through a transformer; the class token ends as the picture's vector.
@@ -66,3 +72,19 @@ class ViT(nn.Module):
             config.layers,
         )
         self.post_norm = nn.LayerNorm(width, eps)
+
+
+class ViTTrunk(ViT):
+    """A ViT of which the patches are read and not the class token: for what needs places and not one vector."""
+
+    def forward(self, pixel_values: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, D, h, w), the patches as a feature map, normalised.
+
+        Raises:
+            InputError: the pictures are not of the configured size, or none is given.
+        """
+        return self.feature_map(self.forward_features(pixel_values))
+
+    def feature_map(self, tokens: Tensor) -> Tensor:
+        """(B, 1 + N, D) -> (B, D, h, w): the class token left out, the patches where they lie in the picture."""
+        return tokens[:, 1:].transpose(1, 2).unflatten(2, self.grid)

@@ -117,6 +117,7 @@ class MBConv(nn.Module):
         square_padding: pads a strided convolution alike on all sides, not one less at top and left as TensorFlow does.
         activation_name: its activation.
         norm_eps: added to the variance.
+        norm_momentum: how much of a new batch's statistics enters the running ones.
 
     Source: Sandler et al., MobileNetV2, figure 3; Tan and Le, EfficientNet, section 4.
     """
@@ -143,13 +144,14 @@ class MBConv(nn.Module):
         square_padding: bool = False,
         activation_name: str = "silu",
         norm_eps: float = 1e-3,
+        norm_momentum: float = 0.01,
     ):
         super().__init__()
         channels = in_channels * expansion
 
         def norm(size: int) -> nn.BatchNorm2d:
             # TensorFlow's momentum of 0.99 is what the old value keeps; PyTorch's is what the new one brings.
-            return nn.BatchNorm2d(size, eps=norm_eps, momentum=0.01)
+            return nn.BatchNorm2d(size, eps=norm_eps, momentum=norm_momentum)
 
         self.expansion, self.expansion_norm = None, None
         if expansion != 1:

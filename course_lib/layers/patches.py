@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from course_lib.errors import InputError
+from course_lib.layers.positions import sinusoidal_positions
 
 
 def pair(size: int | tuple[int, int]) -> tuple[int, int]:
@@ -47,3 +48,22 @@ class PatchEmbedding(nn.Module):
 def prepend(token: Tensor, tokens: Tensor) -> Tensor:
     """(D), (B, N, D) -> (B, 1 + N, D): the same token before every sequence of the batch."""
     return torch.cat([token.to(tokens.dtype).expand(len(tokens), 1, -1), tokens], 1)
+
+
+def grid_positions(grid: tuple[int, int], width: int) -> Tensor:
+    """(h · w, D), row by row: half of the numbers say in which row a patch lies, half in which column, in sinusoids.
+
+    Learned positions that start so know from the beginning which patches are neighbours.
+
+    Raises:
+        InputError: D is no multiple of 4.
+
+    Source: Beyer et al., Better plain ViT baselines for ImageNet-1k, section 2.
+    """
+    if width % 4:
+        raise InputError(
+            f"a width of {width} does not divide in sines and cosines of rows and columns: choose 4, 8 ..."
+        )
+    rows, columns = (sinusoidal_positions(length, width // 2) for length in grid)
+    there = torch.cat([rows[:, None].expand(-1, grid[1], -1), columns[None].expand(grid[0], -1, -1)], -1)
+    return there.flatten(0, 1)

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from course_lib.data.microworld.world import COLOURS, MATERIALS, SHAPES, SIZES, Scene, table
 from course_lib.encoders.convnet import ConvNetConfig, ConvTrunk
+from course_lib.encoders.vit import ViTConfig, ViTTrunk
 from course_lib.errors import InputError
 
 ATTRIBUTES = {"shape": SHAPES, "colour": COLOURS, "size": SIZES, "material": MATERIALS}
@@ -24,22 +25,24 @@ ATTRIBUTES = {"shape": SHAPES, "colour": COLOURS, "size": SIZES, "material": MAT
 
 @dataclass(frozen=True)
 class DenseDetectorConfig:
-    """The trunk, and how many values each attribute of an object can take."""
+    """The trunk, a convolutional one or a ViT, and how many values each attribute of an object can take."""
 
-    vision: ConvNetConfig = field(
+    vision: ConvNetConfig | ViTConfig = field(
         default_factory=lambda: ConvNetConfig(channels=(24, 48, 48, 96, 96), strides=(2, 2, 1, 2, 1))
     )
     attributes: tuple[tuple[str, int], ...] = tuple((name, len(values)) for name, values in ATTRIBUTES.items())
 
     def to_dict(self) -> dict:
         """The configuration as JSON can hold it; `from_dict` makes it again."""
-        return asdict(self)
+        kind = {"encoder": "vit"} if isinstance(self.vision, ViTConfig) else {}
+        return asdict(self) | {"vision": kind | asdict(self.vision)}
 
     @classmethod
     def from_dict(cls, values: dict) -> "DenseDetectorConfig":
         """The configuration that `to_dict` wrote."""
         vision = {name: tuple(value) if isinstance(value, list) else value for name, value in values["vision"].items()}
-        return cls(ConvNetConfig(**vision), tuple((name, count) for name, count in values["attributes"]))
+        kind = ViTConfig if vision.pop("encoder", "convnet") == "vit" else ConvNetConfig
+        return cls(kind(**vision), tuple((name, count) for name, count in values["attributes"]))
 
 
 @dataclass
@@ -79,7 +82,7 @@ class DenseTargets:
 
 
 class DenseDetector(nn.Module):
-    """Convolutions, and on each of their places three linear heads."""
+    """Convolutions, or a ViT, and on each place of what they give three linear heads."""
 
     def forward(self, pixel_values: Tensor) -> DenseOutput:
         """(B, 3, H, W) -> what every cell says.
@@ -102,7 +105,7 @@ class DenseDetector(nn.Module):
         super().__init__()
         self.config = config = config or DenseDetectorConfig()
         self.names, self.counts = zip(*config.attributes, strict=True)
-        self.trunk = ConvTrunk(config.vision)
+        self.trunk = ViTTrunk(config.vision) if isinstance(config.vision, ViTConfig) else ConvTrunk(config.vision)
         self.objectness = nn.Conv2d(config.vision.width, 1, 1)
         self.attributes = nn.Conv2d(config.vision.width, sum(self.counts), 1)
         self.box = nn.Conv2d(config.vision.width, 4, 1)

@@ -254,6 +254,7 @@ def efficientnet(
         "square_stem": True,
         "top_channels": len(state["features.8.0.weight"]),
         "norm_eps": norm_eps,
+        "norm_momentum": 0.1 if norm_eps == 1e-5 else 0.01,  # the large ones have TensorFlow's
         "channels": state["features.0.0.weight"].shape[1],
     }
     rules = [

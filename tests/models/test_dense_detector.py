@@ -1,7 +1,10 @@
+import json
+
 import pytest
 import torch
 
 from course_lib.data.microworld import COLOURS, SHAPES, Object, Scene, sample_scenes
+from course_lib.encoders.vit import ViT, ViTConfig
 from course_lib.errors import InputError
 from course_lib.models.dense_detector import (
     ATTRIBUTES,
@@ -46,6 +49,19 @@ def test_it_answers_for_every_cell_and_its_configuration_survives_json():
     assert (output.boxes[..., 2:] > output.boxes[..., :2]).all()
     assert DenseDetectorConfig.from_dict(model.config.to_dict()) == model.config
     assert sum(parameter.numel() for parameter in model.parameters()) < 200_000
+
+
+def test_a_vit_as_the_trunk():
+    """The same heads on patches; and the trunk's weights are those of a ViT."""
+    config = DenseDetectorConfig(ViTConfig(image_size=32, patch_size=8, width=16, layers=1, heads=2, mlp_width=20))
+    model = DenseDetector(config).eval()
+    pixel_values = torch.randn(2, 3, 32, 32)
+    assert model(pixel_values).objectness.shape == (2, 4, 4)
+    assert DenseDetectorConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+    vit = ViT(config.vision).eval()
+    vit.load_state_dict(model.trunk.state_dict())
+    patches = vit.forward_features(pixel_values)[:, 1:]
+    assert torch.equal(model.trunk(pixel_values)[0, :, 1, 2], patches[0, 4 + 2])
 
 
 def test_targets_say_what_is_where():

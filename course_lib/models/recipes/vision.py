@@ -1,18 +1,23 @@
 """The vision backbone of lesson 02, from which later lessons start."""
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from torch import Tensor
+import torch.nn.functional as F
+from torch import Tensor, nn
 from torchvision.ops import box_iou
 
 from course_lib.data.microworld import COLOURS, HELD_OUT, SHAPES, Scene, render, sample_scenes
 from course_lib.encoders.convnet import ConvNetConfig
+from course_lib.encoders.vit import ViTConfig
 from course_lib.evaluation.embedding import measuring
+from course_lib.layers.patches import grid_positions
 from course_lib.models.dense_detector import (
     ATTRIBUTES,
     DenseDetector,
+    DenseDetectorConfig,
     DenseTargets,
     Detection,
     dense_targets,
@@ -20,6 +25,7 @@ from course_lib.models.dense_detector import (
     detections,
 )
 from course_lib.models.recipes.inputs import OnStep, pixel_values
+from course_lib.pretrained import course
 from course_lib.runtime import device, seed_everything
 from course_lib.training.loop import History, TrainingConfig, train
 
@@ -116,3 +122,80 @@ def _boxes_found(found: list[list[Detection]], scenes: list[Scene]) -> dict[str,
         "recall": len(right) / there,
         "box IoU": sum(right) / max(1, len(right)),
     }
+
+
+# ---------------------------------------------------------------- the ViT that is distilled from it
+
+POSITION_SCALE = 0.3  # of the ViT's first positions, beside patches whose numbers are about that large
+VIT = ViTConfig(image_size=64, patch_size=8, width=96, layers=5, heads=4, mlp_width=384)
+DISTILLED_VIT = TrainingConfig(steps=1200, batch_size=64, learning_rate=2e-3, warmup_steps=50, weight_decay=0.05)
+
+
+def train_vit(
+    count: int = 24_000,
+    seed: int = 0,
+    config: TrainingConfig = DISTILLED_VIT,
+    teacher: dict[str, Tensor] | None = None,
+    distil: bool = True,
+    on_step: OnStep | None = None,
+    resume_from: str | Path | None = None,
+) -> tuple[DenseDetector, History]:
+    """A ViT that answers in each of its patches, and learns besides to say what the backbone says there.
+
+    Labels tell a network what is in a cell; a teacher's features tell it how to see that, 96 numbers in every cell of
+    every picture, empty ones too. The class token is to say what the backbone says on average.
+
+    Args:
+        count: training pictures.
+        seed: of the pictures, the first weights, everything.
+        config: its seed is replaced by `seed`.
+        teacher: weights of a `DenseDetector` with a convolutional trunk; the course's vision checkpoint if None.
+        distil: whether the teacher is asked. Without it, this is the same ViT trained from labels alone.
+        on_step, resume_from: as for `train`.
+
+    Source: Hinton et al., Distilling the Knowledge in a Neural Network; features in the place of logits: Romero et al.,
+    FitNets, section 2.2; a convolutional teacher for a ViT: Touvron et al., DeiT, section 4.
+    """
+    seed_everything(seed)
+    scenes = sample_scenes(count, seed, "train")
+    pictures, targets = torch.from_numpy(render(scenes)), dense_targets(scenes, VIT.grid)
+    sees = _teacher(teacher, pictures[:2000])
+    model = DenseDetector(DenseDetectorConfig(VIT))
+    with torch.no_grad():
+        model.trunk.position_embedding[1:] = POSITION_SCALE * grid_positions(VIT.grid, VIT.width)
+    # The layer between student and teacher is trained with the student, and thrown away with the teacher.
+    student = nn.ModuleDict({"model": model, "say": nn.Linear(VIT.width, VISION.width)}).to(device())
+
+    def batch_loss(student: nn.ModuleDict, generator: torch.Generator) -> Tensor:
+        rows = torch.randperm(count, generator=generator)[: config.batch_size]
+        grey = int(GREY_SHARE * config.batch_size)
+        shown, wanted = without_colour(pixel_values(pictures[rows]), targets[rows], grey, generator)
+        where = student["say"].weight.device
+        tokens = student["model"].trunk.forward_features(shown.to(where))
+        loss = detection_loss(student["model"].heads(student["model"].trunk.feature_map(tokens)), wanted.to(where))
+        return loss + F.mse_loss(student["say"](tokens), sees(shown.to(where))) if distil else loss
+
+    return model, train(student, batch_loss, dataclasses.replace(config, seed=seed), on_step, resume_from)
+
+
+def _teacher(state: dict[str, Tensor] | None, pictures: Tensor) -> Callable[[Tensor], Tensor]:
+    """What the backbone says of pictures (B, 3, H, W): (B, 1 + N, D), first its mean over the cells, then each cell.
+
+    Each number is standardised over the cells of `pictures`, so that none counts more than another.
+    """
+    model = DenseDetector()
+    model.load_state_dict(course.load("vision")[1] if state is None else state)
+    trunk = model.trunk.eval().requires_grad_(False).to(device())
+
+    @torch.no_grad()
+    def features(shown: Tensor) -> Tensor:
+        return trunk(shown).flatten(2).transpose(1, 2)
+
+    seen = torch.cat([features(pixel_values(part.to(device()))) for part in pictures.split(250)]).flatten(0, 1)
+    mean, deviation = seen.mean(0), seen.std(0) + 1e-3
+
+    def sees(shown: Tensor) -> Tensor:
+        cells = (features(shown) - mean) / deviation
+        return torch.cat([cells.mean(1, keepdim=True), cells], dim=1)
+
+    return sees
