@@ -1,0 +1,180 @@
+"""Attention seen: who looks at whom, as squares and as lines; and other tables of numbers as heat."""
+
+import math
+from collections.abc import Sequence
+
+from matplotlib.figure import Figure
+
+from course_lib.errors import InputError
+from course_lib.viz.figures import array
+from course_lib.viz.style import BLUE, INK, LOW_TO_HIGH, QUIET, canvas, describe
+
+
+def attention_heads(
+    weights,
+    queries: Sequence[str],
+    keys: Sequence[str] | None = None,
+    titles: Sequence[str] | None = None,
+    *,
+    title: str | None = None,
+    digits: int | None = None,
+    value: str = "attention",
+) -> Figure:
+    """A square for each query (row) and key (column), the darker the more of its attention goes there; a panel a head.
+
+    Args:
+        weights: (heads, T, S), or (T, S) of one head; 0 where a mask hides a key.
+        queries: T words, written at the rows.
+        keys: S words, written over the columns; those of the queries when left out.
+        titles: one per head; "head 1" and so on when left out, nothing with a single head.
+        title: over all.
+        digits: decimals of the numbers written into the squares; None for no numbers.
+        value: what the numbers are.
+
+    Raises:
+        InputError: words or titles that do not fit the weights.
+    """
+    weights = array(weights, value)
+    weights = weights[None] if weights.ndim == 2 else weights
+    keys = queries if keys is None else keys
+    if weights.ndim != 3 or weights.shape[1:] != (len(queries), len(keys)):
+        raise InputError(
+            f"{value} has shape {weights.shape}; it should be (heads, {len(queries)}, {len(keys)}) for these words"
+        )
+    count = len(weights)
+    titles = titles if titles is not None else [f"head {index + 1}" for index in range(count)] if count > 1 else [""]
+    if len(titles) != count:
+        raise InputError(f"{len(titles)} titles for {count} heads")
+    columns = count if count <= 4 else math.ceil(count / 2)
+    rows = math.ceil(count / columns)
+    longest = max(len(str(word)) for word in [*queries, *keys])
+    edge = 0.075 * longest + 0.1
+    cell = min(0.42, (7.8 - edge) / columns / max(len(keys), 1) - 0.02)
+    figure, axes = canvas(
+        max(2.2, edge + columns * (cell * len(keys) + 0.15)),
+        rows * (cell * len(queries) + edge + (0.28 if any(titles) else 0)) + (0.3 if title else 0.05),
+        rows,
+        columns,
+        sharey=True,
+    )
+    peak = max(float(weights.max()), 1e-9)
+    for place, head, name in zip(axes, weights, titles, strict=False):
+        place.imshow(head, cmap=LOW_TO_HIGH, vmin=min(0.0, float(weights.min())), vmax=peak, aspect="auto")
+        place.set_xticks(range(len(keys)), keys, rotation=90, fontsize=7.5)
+        place.set_yticks(range(len(queries)), queries, fontsize=7.5)
+        place.xaxis.tick_top()
+        place.grid(False)
+        for spine in place.spines.values():
+            spine.set_visible(False)
+        if name:
+            place.set_xlabel(name, fontsize=8.5)
+        if digits is not None:
+            for row in range(len(queries)):
+                for column in range(len(keys)):
+                    number = head[row, column]
+                    dark = number > 0.55 * peak
+                    place.text(
+                        column,
+                        row,
+                        f"{number:.{digits}f}",
+                        ha="center",
+                        va="center",
+                        fontsize=6.5,
+                        color="white" if dark else INK,
+                    )
+    for place in axes[count:]:
+        place.set_visible(False)
+    if title:
+        figure.suptitle(title, x=0.01, ha="left")
+    return describe(
+        figure,
+        f"{title or value}: for each of {', '.join(map(str, queries))} (rows) how much {value} goes to each of "
+        f"{', '.join(map(str, keys))} (columns), in {count} panel{'s' * (count > 1)}; the darker the more.",
+    )
+
+
+def attention_links(
+    weights,
+    queries: Sequence[str],
+    keys: Sequence[str] | None = None,
+    titles: Sequence[str] | None = None,
+    *,
+    title: str | None = None,
+    least: float = 0.08,
+) -> Figure:
+    """Which word looks where: the words twice, one below the other, and a line from each to those it looks at.
+
+    The thicker a line, the more of the word's attention; what is below `least` is left out.
+
+    Args:
+        weights: (panels, T, S), or (T, S).
+        queries: T words, on the left of each panel.
+        keys: S words, on the right; those of the queries when left out.
+        titles: one per panel.
+        title: over all.
+        least: the smallest weight that gets a line.
+
+    Raises:
+        InputError: words or titles that do not fit the weights.
+    """
+    weights = array(weights, "attention")
+    weights = weights[None] if weights.ndim == 2 else weights
+    keys = queries if keys is None else keys
+    if weights.ndim != 3 or weights.shape[1:] != (len(queries), len(keys)):
+        raise InputError(
+            f"attention has shape {weights.shape}; it should be (panels, {len(queries)}, {len(keys)}) for these words"
+        )
+    count, tall = len(weights), max(len(queries), len(keys))
+    if titles is not None and len(titles) != count:
+        raise InputError(f"{len(titles)} titles for {count} panels")
+    figure, axes = canvas(
+        min(8.0, 0.3 + 2.6 * count), 0.3 + 0.23 * tall + (0.3 if title else 0) + 0.25, 1, count, sharey=True
+    )
+    for index, (place, panel) in enumerate(zip(axes, weights, strict=True)):
+        for row in range(len(queries)):
+            for column in range(len(keys)):
+                share = float(panel[row, column])
+                if share >= least:
+                    look = {"color": BLUE, "alpha": 0.25 + 0.75 * share, "linewidth": 0.4 + 3.2 * share}
+                    place.plot([0, 1], [row, column], solid_capstyle="round", **look)
+        for words, at, side in ((queries, -0.04, "right"), (keys, 1.04, "left")):
+            for row, word in enumerate(words):
+                place.text(at, row, word, ha=side, va="center", fontsize=8, color=INK)
+        place.set(xlim=(-0.62, 1.62), ylim=(tall - 0.4, -0.6))
+        place.set_axis_off()
+        if titles is not None:
+            place.set_title(titles[index], fontsize=9, loc="center")
+    if title:
+        figure.suptitle(title, x=0.01, ha="left")
+    told = f" ({'; '.join(map(str, titles))})" if titles is not None else ""
+    return describe(
+        figure,
+        f"{title or 'Attention'}{told}: lines from {', '.join(map(str, queries))} to the words they look at among "
+        f"{', '.join(map(str, keys))}; the thicker the more.",
+    )
+
+
+def heat(
+    matrix, *, across: str, down: str, value: str, title: str | None = None, size: tuple[float, float] = (5.6, 2.7)
+) -> Figure:
+    """A table of numbers too large to write out: the darker, the higher.
+
+    Args:
+        matrix: (rows, columns).
+        across: what the columns count.
+        down: what the rows count.
+        value: what the numbers are.
+        title: of the figure.
+        size: in inches.
+    """
+    matrix = array(matrix, "the matrix", 2)
+    figure, (axes,) = canvas(*size)
+    drawn = axes.imshow(matrix, cmap=LOW_TO_HIGH, aspect="auto")
+    axes.grid(False)
+    axes.set(xlabel=across, ylabel=down)
+    bar = figure.colorbar(drawn, ax=axes, fraction=0.04, pad=0.02)
+    bar.outline.set_visible(False)
+    bar.set_label(value, fontsize=8, color=QUIET)
+    if title:
+        axes.set_title(title)
+    return describe(figure, f"{title or value}: {value} for each {down} (rows) and {across} (columns), as heat.")
