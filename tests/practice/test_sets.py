@@ -92,7 +92,7 @@ def test_reference_and_solution_pass(one, seed):
 @pytest.mark.parametrize("one", COMPARED, ids=name_of)
 def test_right_answers_pass_on_every_seed(one):
     """What the grader draws is not what the notebook shows."""
-    for seed in (2, 3, 4, 5, 6, 7, 2**31, 2**62):
+    for seed in (2, 3, 4, 5, 6, 7, 2**31, 2**55):
         for answer in (one.reference, solution_of(one), *alternatives(one)):
             assert examine(one, answer, seed).passed, (name_of(answer), seed)
 
