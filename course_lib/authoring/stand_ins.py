@@ -7,6 +7,7 @@
 import hashlib
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from string import ascii_lowercase
 
@@ -18,6 +19,7 @@ from course_lib.data.tokenizers import BytePairTokenizer, read_merges
 from course_lib.pretrained.weights import without_warnings
 
 CLIP_ID, SIGLIP_ID, ALIGN_ID = "openai/clip-vit-base-patch32", "google/siglip-base-patch16-224", "kakaobrain/align-base"
+VIT_ID = "google/vit-base-patch16-224"
 OPEN_CLIP_ID = "laion/CLIP-ViT-B-32-laion2B-s34B-b79K"
 IMAGE_SIZE = 32
 TOWER = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
@@ -121,8 +123,24 @@ def open_clip(cache: Path):
     return model
 
 
-def write(cache: str | Path) -> None:
-    """Writes all of them, saying nothing: transformers' bars and warnings are about models that mean something."""
+def vit(cache: Path):
+    """A tiny ViTForImageClassification under Google's id, with ImageNet's 1,000 classes; returns the model."""
+    from transformers import ViTConfig, ViTForImageClassification
+
+    folder = snapshot(cache, VIT_ID)
+    torch.manual_seed(0)
+    config = ViTConfig(**TOWER, image_size=IMAGE_SIZE, patch_size=8, num_labels=1000)
+    with without_warnings():
+        model = ViTForImageClassification(config).eval()
+        model.save_pretrained(folder)
+    return model
+
+
+def write(cache: str | Path, *only: Callable) -> None:
+    """Writes all of them, or `only` those named (`stand_ins.vit`), saying nothing.
+
+    transformers' bars and warnings are about models that mean something.
+    """
     from transformers.utils import logging
 
     verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
@@ -130,7 +148,7 @@ def write(cache: str | Path) -> None:
     if bars:
         logging.disable_progress_bar()
     try:
-        for make in (clip, siglip, align, open_clip):
+        for make in only or (clip, siglip, align, open_clip, vit):
             make(Path(cache))
     finally:
         logging.set_verbosity(verbosity)
