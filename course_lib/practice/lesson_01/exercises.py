@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from course_lib.layers import positions as positioned
 from course_lib.practice.asking import Given
 from course_lib.practice.exercise import Case, Exercise, Mistake, given
 from course_lib.training.optimisers import AdamW, clip_gradients
@@ -623,8 +624,8 @@ ATTENTION = Exercise(
 
 
 def rotate(x: torch.Tensor, positions: torch.Tensor, base: float) -> torch.Tensor:
-    """Rotary position embedding, dimension i being paired with i + d / 2, as in Llama."""
-    return _rotated(x, positions, base)
+    """The library's, which is Llama's."""
+    return positioned.rotate(x, *positioned.RotaryEmbedding(x.shape[-1], base)(positions))
 
 
 def _rotated(
