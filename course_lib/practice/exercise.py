@@ -75,6 +75,7 @@ class Measure:
         at_least: the threshold.
         chance: what guessing gets.
         baseline: what the obvious attempt gets; the threshold lies above it.
+        besides: `besides(case, returned) -> str`: what else has to be right, and is not; "" if all is.
     """
 
     name: str
@@ -82,6 +83,7 @@ class Measure:
     at_least: float
     chance: float
     baseline: float
+    besides: Callable[[Case, Any], str] = lambda case, returned: ""
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,7 @@ class Exercise:
         explanation: what there is to know once it is right.
         seconds: how long one case may take.
         keys: for a value, what each key may be: {"figure": ("a", "b", "c")}.
-        equivalents: mechanical mutations of the solution that change nothing: the changed line -> the reason.
+        equivalents: mechanical mutations of the solution that are no mistakes: the changed line -> the reason.
     """
 
     id: str

@@ -405,13 +405,14 @@ def _measured(exercise: Exercise, case: Case, outcome: Outcome) -> Verdict:
         score = float(measure.value(case, outcome.value))
     except InputError as error:
         score, mistake, message = None, "wrong type", str(error)
-        passed = False
     else:
-        passed = score >= measure.at_least  # nan is not
-        mistake = "not good enough"
-        message = f"{_capital(measure.name)} is {score:.2f}; it should be {wanted}."
-    if passed:
-        return Verdict(True, score=score, expected=measure.at_least, got=score)
+        complaint = measure.besides(case, outcome.value)
+        if score >= measure.at_least and not complaint:  # nan is not
+            return Verdict(True, score=score, expected=measure.at_least, got=score)
+        mistake, message = "wrong value", complaint
+        if not complaint:
+            mistake = "not good enough"
+            message = f"{_capital(measure.name)} is {score:.2f}; it should be {wanted}."
     for one in exercise.mistakes:
         if one.sign is not None and _safely(one.sign, case, outcome.value):
             mistake, message = one.name, f"{message} {one.message}"

@@ -4,8 +4,9 @@ A check that lets a wrong answer pass, rejects a right one or names the wrong mi
 mutants` shows for each exercise that it does none of these. Mechanical mutants change one thing in the model solution:
 a sign, an axis, a reduction, a term, a number by one, the order of two arguments, a constant.
 
-Some survive rightly. Those that change nothing are listed in the exercise with the reason. Where a measure has to be
-reached, one that still reaches it has done what is asked.
+The rate counts all that are made. Some survive rightly, because they change nothing, or nothing that was asked for:
+each of those is listed in its exercise with the reason. Two changes are not made, since no check on a CPU could tell:
+leaving out a device, and writing the same axis in another way (dim=1 for dim=-1).
 """
 
 import ast
@@ -25,6 +26,12 @@ from course_lib.practice.exercise import Exercise, alternatives, exercises, less
 
 # How long one mechanical mutant may take on one case: a changed loop may not end.
 SECONDS = 10.0
+
+# How an axis is named in a call; and what, with no axis named, reduces over all of them.
+AXES = ("dim", "axis")
+REDUCTIONS = (
+    "sum", "mean", "prod", "max", "min", "amax", "amin", "argmax", "argmin", "norm", "std", "var", "all", "any",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -58,7 +65,7 @@ class Proof:
         written: (name of the mutant, mistake expected, mistake named, killed) for each wrong answer written by hand.
         right: (name of the alternative, accepted, report).
         killed: mechanical mutants that fail the check.
-        survivors: those that pass and are not known to be equivalent.
+        survivors: those that pass, and nobody has said why they may.
         equivalents: those that pass rightly, each with the reason.
     """
 
@@ -71,9 +78,13 @@ class Proof:
 
     @property
     def rate(self) -> float:
-        """Mechanical mutants killed, of those that change anything."""
-        counted = len(self.killed) + len(self.survivors)
-        return len(self.killed) / counted if counted else 1.0
+        """The share of mechanical mutants that are killed, of all that were made: those explained count as alive."""
+        return len(self.killed) / self.made if self.made else 1.0
+
+    @property
+    def made(self) -> int:
+        """How many mechanical mutants there are."""
+        return len(self.killed) + len(self.survivors) + len(self.equivalents)
 
 
 def prove(exercise: Exercise, mechanical: bool = True) -> Proof:
@@ -91,27 +102,20 @@ def prove(exercise: Exercise, mechanical: bool = True) -> Proof:
     for change in changes(exercise) if mechanical else ():
         if not _passes(exercise, change):
             killed.append(change)
-        elif reason := _equivalent(exercise, change):
+        elif reason := exercise.equivalents.get(change.changed):
             equivalents.append((change, reason))
         else:
             survivors.append(change)
     return Proof(exercise, tuple(written), tuple(right), tuple(killed), tuple(survivors), tuple(equivalents))
 
 
-def _equivalent(exercise: Exercise, change: Change) -> str:
-    """Why a surviving change is no fault of the check; "" if nobody knows a reason."""
-    if exercise.measure is not None:
-        return "reaches the measure all the same, which is all that is asked"
-    return exercise.equivalents.get(change.changed, "")
-
-
-def changes(exercise: Exercise) -> list[Change]:
-    """All mechanical mutants of an exercise's model solution, each once; none for one that asks for a choice.
+def changes(exercise: Exercise, source: str | None = None) -> list[Change]:
+    """All mechanical mutants, each once, of an exercise's model solution (or of another); none for a choice.
 
     Raises:
         InputError: the solutions were left out of this copy of the course.
     """
-    source = solution_source(exercise)
+    source = source or solution_source(exercise)
     if source is None:
         raise InputError("this copy of the course has no solutions: run course mutants in a clone of the repository")
     if exercise.asked == "value":
@@ -161,7 +165,7 @@ def _every_mutation(tree: ast.AST) -> Iterator[tuple[str, Callable[[ast.AST], No
 
 
 def _skipped(tree: ast.AST) -> set[ast.AST]:
-    """Annotations and docstrings: changing them changes nothing."""
+    """Annotations, docstrings and devices: changing them changes nothing. Axes by name have a change of their own."""
     skipped: set[ast.AST] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.arg) and node.annotation:
@@ -169,6 +173,8 @@ def _skipped(tree: ast.AST) -> set[ast.AST]:
         if isinstance(node, ast.FunctionDef) and node.returns:
             skipped |= set(ast.walk(node.returns))
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+            skipped |= set(ast.walk(node))
+        if isinstance(node, ast.keyword) and node.arg in ("device", *AXES):
             skipped |= set(ast.walk(node))
     return skipped
 
@@ -240,11 +246,20 @@ def _mutations(node: ast.AST) -> Iterator[tuple[str, Callable[[Any], Any]]]:
             yield "call", lambda target: target.func.value
         if node.keywords and node.args:
             yield "call", lambda target: target.args[0]
+        name = node.func.attr if isinstance(node.func, ast.Attribute) else ""
+        for number, keyword in enumerate(node.keywords):
+            if keyword.arg in AXES and isinstance(axis := _literal(keyword.value), int):
 
-            def drop(target: Any) -> None:
-                target.keywords.pop()
+                def turn_axis(target: Any, number: int = number, axis: int = axis) -> None:
+                    target.keywords[number].value = ast.Constant(-1 if axis == 0 else 0)
 
-            yield "axis", drop
+                yield "axis", turn_axis
+            if keyword.arg not in ("device", *AXES) or (keyword.arg in AXES and name in REDUCTIONS):
+
+                def drop(target: Any, number: int = number) -> None:
+                    del target.keywords[number]
+
+                yield "axis" if keyword.arg in AXES else "term", drop
         for first in range(len(node.args) - 1):
             yield "order", swap(first, first + 1)
     if isinstance(node, ast.Tuple) and len(node.elts) == 2 and isinstance(node.ctx, ast.Load):
@@ -261,6 +276,14 @@ def _mutations(node: ast.AST) -> Iterator[tuple[str, Callable[[Any], Any]]]:
                     del target.body[number]
 
                 yield "term", remove
+
+
+def _literal(node: ast.expr) -> Any:
+    """The number, tuple ... that is written there, None if it is none."""
+    try:
+        return ast.literal_eval(node)
+    except ValueError:
+        return None
 
 
 def _replace(tree: ast.AST, old: ast.AST, new: ast.AST) -> None:
@@ -305,12 +328,11 @@ def main(lesson: str | None = None) -> None:
         killed = sum(one[3] for one in proof.written)
         named = sum(one[1] == one[2] for one in proof.written)
         accepted = sum(one[1] for one in proof.right)
-        counted = len(proof.killed) + len(proof.survivors)
-        equivalent = f", {len(proof.equivalents)} more explained" if proof.equivalents else ""
+        explained = f", {len(proof.equivalents)} explained" if proof.equivalents else ""
         print(
             f"{exercise.id:5} {killed:>4}/{len(proof.written):<3} {named:>4}/{len(proof.written):<3} "
             f"{accepted:>4}/{len(proof.right):<3}    "
-            + (f"{len(proof.killed)}/{counted} ({proof.rate:.1%}){equivalent}" if counted else "none: a choice"),
+            + (f"{len(proof.killed)}/{proof.made} ({proof.rate:.1%}){explained}" if proof.made else "none: a choice"),
             flush=True,
         )
         for name, expected, got, was_killed in proof.written:
@@ -326,5 +348,5 @@ def main(lesson: str | None = None) -> None:
         for change, reason in proof.equivalents:
             print(f"      explained: {change.name}: {reason}")
     total = sum(len(proof.killed) for proof in proofs)
-    counted = total + sum(len(proof.survivors) for proof in proofs)
-    print(f"mechanical mutants killed in all: {total}/{counted} ({total / counted:.1%})" if counted else "")
+    made = sum(proof.made for proof in proofs)
+    print(f"mechanical mutants killed in all: {total}/{made} ({total / made:.1%})" if made else "")

@@ -2,13 +2,13 @@
 
 import ast
 import re
+from dataclasses import replace
 
 import pytest
 import torch
 
 from course_lib.practice import mutation
 from course_lib.practice.exercise import Case, exercise, exercises, lessons
-from course_lib.practice.lesson_06.exercises import projection_case
 
 SET = [one for lesson in lessons() for one in exercises(lesson)]
 
@@ -43,8 +43,6 @@ def test_every_equivalent_that_is_listed_is_met():
 
 def test_a_check_that_lets_everything_pass_is_found_out():
     """The proof itself can fail: with a case that asks for nothing, mutants survive and are said to."""
-    from dataclasses import replace
-
     empty = {"image_features": torch.zeros(0, 2), "text_features": torch.zeros(0, 2), "temperature": 1.0}
     lax = replace(exercise("06.1"), id="07.1", cases=lambda seed: [Case("nothing", empty)])
     assert mutation.examine(lax, lambda i, t, s: i @ t.T).passed
@@ -58,24 +56,16 @@ def test_all_wrong_answers_are_killed_all_right_ones_accepted_and_95_percent_of_
     assert len(proof.written) >= 4 and len(proof.right) >= 2
     assert [name for name, expected, named, killed in proof.written if not killed or expected != named] == []
     assert [name for name, accepted, _ in proof.right if not accepted] == []
-    assert proof.rate >= 0.95
+    assert proof.rate >= 0.95  # of all that were made; those explained count as alive
     assert [change.name for change in proof.survivors] == []  # each is explained, or the check has a hole
 
 
-@pytest.mark.slow
-def test_a_change_that_reaches_the_measure_reaches_it_on_other_features_too():
-    """It is no luck: what counts as right for the trained exercise is, by an independent measurement."""
-    one = exercise("06.7")
-    proof = mutation.prove(one)
-    assert proof.killed and proof.equivalents
-    case = projection_case(9_000, "")
-    images, texts = case.hidden["image_features"], case.hidden["text_features"]
-    for change, _ in proof.equivalents:
-        space = {"torch": torch, "nn": torch.nn, "F": torch.nn.functional, "Tensor": torch.Tensor}
-        exec(change.source, space)
-        torch.manual_seed(0)
-        left, right = (weight.detach() for weight in space[one.name](*case.inputs.values()))
-        cosines = torch.cosine_similarity((images @ left)[:, None], (texts @ right)[None], dim=-1)
-        own = torch.arange(len(images))
-        recall = ((cosines.argmax(1) == own).float().mean() + (cosines.argmax(0) == own).float().mean()) / 2
-        assert recall > one.measure.at_least - 0.05, change.name
+def test_axes_by_name_are_turned_and_devices_left_alone():
+    one = replace(exercise("06.2"), name="f")
+    source = "def f(x):\n    return x.sum(dim=-1) + F.normalize(x, dim=0) + torch.ones(3, device=x.device)"
+    made = {change.changed for change in mutation.changes(one, source)}
+    assert "return x.sum(dim=0) + F.normalize(x, dim=0) + torch.ones(3, device=x.device)" in made
+    assert "return x.sum(dim=-1) + F.normalize(x, dim=-1) + torch.ones(3, device=x.device)" in made
+    assert "return x.sum() + F.normalize(x, dim=0) + torch.ones(3, device=x.device)" in made
+    assert "return x.sum(dim=-1) + F.normalize(x) + torch.ones(3, device=x.device)" not in made
+    assert not any("torch.ones(3)" in change for change in made)

@@ -246,8 +246,8 @@ def zero_shot(
     for name in class_names:
         sentences = [template.format(name) for template in templates]
         embeds = F.normalize(encode_text(sentences), dim=-1)
-        classes.append(F.normalize(embeds.mean(dim=0), dim=-1))
-    classifier = torch.stack(classes)
+        classes.append(embeds.mean(dim=0))
+    classifier = F.normalize(torch.stack(classes), dim=-1)
     return F.normalize(image_features, dim=-1) @ classifier.T
 
 
@@ -612,142 +612,277 @@ class HeadColdStart(Head):
 # 06.7 ---------------------------------------------------------------------------------------------------------------
 
 
-def training(image_features: Tensor, text_features: Tensor, embed_dim: int) -> tuple[Tensor, Tensor]:
-    image_projection = nn.Linear(image_features.shape[1], embed_dim, bias=False)
-    text_projection = nn.Linear(text_features.shape[1], embed_dim, bias=False)
-    optimizer = torch.optim.Adam([*image_projection.parameters(), *text_projection.parameters()], lr=1e-2)
+def training(
+    image_features: Tensor, text_features: Tensor, image_projection: Tensor, text_projection: Tensor, logit_scale: float
+) -> tuple[Tensor, Tensor, list[float]]:
+    image_projection = image_projection.clone().requires_grad_()
+    text_projection = text_projection.clone().requires_grad_()
     labels = torch.arange(len(image_features))
-    for _ in range(150):
-        image_embeds = F.normalize(image_projection(image_features), dim=-1)
-        text_embeds = F.normalize(text_projection(text_features), dim=-1)
-        logits = 10 * image_embeds @ text_embeds.T
+    losses = []
+    for _ in range(40):
+        image_embeds = F.normalize(image_features @ image_projection, dim=-1)
+        text_embeds = F.normalize(text_features @ text_projection, dim=-1)
+        logits = logit_scale * image_embeds @ text_embeds.T
         loss = (F.cross_entropy(logits, labels) + F.cross_entropy(logits.T, labels)) / 2
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-    return image_projection.weight.detach().T, text_projection.weight.detach().T
-
-
-def training_without_an_optimiser(image_features, text_features, embed_dim):
-    generator = torch.Generator().manual_seed(3)
-    image_features, text_features = image_features.double(), text_features.double()
-    weights = [
-        (torch.randn(part.shape[1], embed_dim, generator=generator) / 20).double().requires_grad_()
-        for part in (image_features, text_features)
-    ]
-    speed = [torch.zeros_like(weight) for weight in weights]
-    for _ in range(200):
-        logits = 5 * F.normalize(image_features @ weights[0], dim=1) @ F.normalize(text_features @ weights[1], dim=1).T
-        loss = -(logits.log_softmax(0).diagonal().mean() + logits.log_softmax(1).diagonal().mean())
-        gradients = torch.autograd.grad(loss, weights)
+        losses.append(loss.item())
+        image_gradient, text_gradient = torch.autograd.grad(loss, [image_projection, text_projection])
         with torch.no_grad():
-            for weight, velocity, gradient in zip(weights, speed, gradients, strict=True):
-                velocity.mul_(0.9).add_(gradient)
-                weight.sub_(0.2 * velocity)
-    return [weight.detach() for weight in weights]
+            image_projection -= 0.01 * image_gradient
+            text_projection -= 0.01 * text_gradient
+    return image_projection, text_projection, losses
 
 
-def training_in_small_batches(image_features, text_features, embed_dim):
-    image_weight = nn.Parameter(torch.randn(image_features.shape[1], embed_dim) * 0.02)
-    text_weight = nn.Parameter(torch.randn(text_features.shape[1], embed_dim) * 0.02)
-    optimizer = torch.optim.AdamW([image_weight, text_weight], lr=1e-2, weight_decay=0.1)
-    labels = torch.arange(64)
-    for _ in range(300):
-        batch = torch.randperm(len(image_features))[:64]
-        image_embeds = F.normalize(image_features[batch] @ image_weight, dim=-1)
-        text_embeds = F.normalize(text_features[batch] @ text_weight, dim=-1)
-        logits = 10 * image_embeds @ text_embeds.T
+def training_by_adam(image_features, text_features, image_projection, text_projection, logit_scale):
+    image_layer, text_layer = nn.Linear(48, 16, bias=False), nn.Linear(40, 16, bias=False)
+    image_layer.weight.data = image_projection.T.clone()
+    text_layer.weight.data = text_projection.T.clone()
+    optimizer = torch.optim.Adam([*image_layer.parameters(), *text_layer.parameters()], lr=2e-3)
+    labels, losses = torch.arange(len(image_features)), []
+    for _ in range(80):
+        image_embeds = F.normalize(image_layer(image_features), dim=-1)
+        text_embeds = F.normalize(text_layer(text_features), dim=-1)
+        logits = logit_scale * image_embeds @ text_embeds.T
+        loss = (F.cross_entropy(logits, labels) + F.cross_entropy(logits.T, labels)) / 2
+        losses.append(loss.detach())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return image_layer.weight.detach().T, text_layer.weight.detach().T, torch.stack(losses)
+
+
+def training_with_momentum(image_features, text_features, image_projection, text_projection, logit_scale):
+    images, texts = image_features.double(), text_features.double()
+    weights = [image_projection.double().clone(), text_projection.double().clone()]
+    speed = [torch.zeros_like(weight) for weight in weights]
+    curve = []
+    for _ in range(60):
+        for weight in weights:
+            weight.requires_grad_()
+        logits = logit_scale * F.normalize(images @ weights[0], dim=1) @ F.normalize(texts @ weights[1], dim=1).T
+        loss = -(logits.log_softmax(0).diagonal().mean() + logits.log_softmax(1).diagonal().mean()) / 2
+        curve.append(loss.item())
+        gradients = torch.autograd.grad(loss, weights)
+        speed = [0.5 * velocity + gradient for velocity, gradient in zip(speed, gradients, strict=True)]
+        weights = [(weight - 0.005 * velocity).detach() for weight, velocity in zip(weights, speed, strict=True)]
+    return [*weights, tuple(curve)]
+
+
+def training_one_way(image_features, text_features, image_projection, text_projection, logit_scale):
+    projections = [start.clone().requires_grad_() for start in (image_projection, text_projection)]
+    labels, losses = torch.arange(len(image_features)), []
+    for _ in range(40):
+        image_embeds = F.normalize(image_features @ projections[0], dim=-1)
+        text_embeds = F.normalize(text_features @ projections[1], dim=-1)
+        logits = logit_scale * image_embeds @ text_embeds.T
+        loss = F.cross_entropy(logits, labels)
+        losses.append(loss.item())
+        gradients = torch.autograd.grad(loss, projections)
+        with torch.no_grad():
+            for projection, gradient in zip(projections, gradients, strict=True):
+                projection -= 0.01 * gradient
+    return projections[0], projections[1], losses
+
+
+def training_on_the_sum(image_features, text_features, image_projection, text_projection, logit_scale):
+    projections = [start.clone().requires_grad_() for start in (image_projection, text_projection)]
+    labels, losses = torch.arange(len(image_features)), []
+    for _ in range(40):
+        image_embeds = F.normalize(image_features @ projections[0], dim=-1)
+        text_embeds = F.normalize(text_features @ projections[1], dim=-1)
+        logits = logit_scale * image_embeds @ text_embeds.T
         loss = F.cross_entropy(logits, labels) + F.cross_entropy(logits.T, labels)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-    return image_weight.data, text_weight.data
+        losses.append(loss.item())
+        gradients = torch.autograd.grad(loss, projections)
+        with torch.no_grad():
+            for projection, gradient in zip(projections, gradients, strict=True):
+                projection -= 0.01 * gradient
+    return projections[0], projections[1], losses
 
 
-def training_not_at_all(image_features, text_features, embed_dim):
-    return torch.randn(image_features.shape[1], embed_dim), torch.randn(text_features.shape[1], embed_dim)
-
-
-def training_without_step(image_features, text_features, embed_dim):
-    image_weight = nn.Parameter(torch.randn(image_features.shape[1], embed_dim) * 0.02)
-    text_weight = nn.Parameter(torch.randn(text_features.shape[1], embed_dim) * 0.02)
-    labels = torch.arange(len(image_features))
-    for _ in range(20):
-        image_embeds = F.normalize(image_features @ image_weight, dim=-1)
-        text_embeds = F.normalize(text_features @ text_weight, dim=-1)
-        logits = 10 * image_embeds @ text_embeds.T
+def training_without_scale(image_features, text_features, image_projection, text_projection, logit_scale):
+    projections = [start.clone().requires_grad_() for start in (image_projection, text_projection)]
+    labels, losses = torch.arange(len(image_features)), []
+    for _ in range(40):
+        image_embeds = F.normalize(image_features @ projections[0], dim=-1)
+        text_embeds = F.normalize(text_features @ projections[1], dim=-1)
+        logits = image_embeds @ text_embeds.T
         loss = (F.cross_entropy(logits, labels) + F.cross_entropy(logits.T, labels)) / 2
-        loss.backward()
-    return image_weight.data, text_weight.data
+        losses.append(loss.item())
+        gradients = torch.autograd.grad(loss, projections)
+        with torch.no_grad():
+            for projection, gradient in zip(projections, gradients, strict=True):
+                projection -= 0.01 * gradient
+    return projections[0], projections[1], losses
 
 
-def training_without_negatives(image_features, text_features, embed_dim):
-    image_weight = nn.Parameter(torch.randn(image_features.shape[1], embed_dim) * 0.02)
-    text_weight = nn.Parameter(torch.randn(text_features.shape[1], embed_dim) * 0.02)
-    optimizer = torch.optim.Adam([image_weight, text_weight], lr=1e-2)
-    for _ in range(150):
-        image_embeds = F.normalize(image_features @ image_weight, dim=-1)
-        text_embeds = F.normalize(text_features @ text_weight, dim=-1)
+def training_on_dot_products(image_features, text_features, image_projection, text_projection, logit_scale):
+    projections = [start.clone().requires_grad_() for start in (image_projection, text_projection)]
+    labels, losses = torch.arange(len(image_features)), []
+    for _ in range(40):
+        logits = logit_scale * (image_features @ projections[0]) @ (text_features @ projections[1]).T
+        loss = (F.cross_entropy(logits, labels) + F.cross_entropy(logits.T, labels)) / 2
+        losses.append(loss.item())
+        gradients = torch.autograd.grad(loss, projections)
+        with torch.no_grad():
+            for projection, gradient in zip(projections, gradients, strict=True):
+                projection -= 0.01 * gradient
+    return projections[0], projections[1], losses
+
+
+def training_without_negatives(image_features, text_features, image_projection, text_projection, logit_scale):
+    projections = [start.clone().requires_grad_() for start in (image_projection, text_projection)]
+    losses = []
+    for _ in range(40):
+        image_embeds = F.normalize(image_features @ projections[0], dim=-1)
+        text_embeds = F.normalize(text_features @ projections[1], dim=-1)
         loss = (1 - (image_embeds * text_embeds).sum(dim=-1)).mean()
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-    return image_weight.data, text_weight.data
+        losses.append(loss.item())
+        gradients = torch.autograd.grad(loss, projections)
+        with torch.no_grad():
+            for projection, gradient in zip(projections, gradients, strict=True):
+                projection -= 0.1 * gradient
+    return projections[0], projections[1], losses
 
 
-def training_too_short(image_features, text_features, embed_dim):
-    image_weight = nn.Parameter(torch.randn(image_features.shape[1], embed_dim) * 0.02)
-    text_weight = nn.Parameter(torch.randn(text_features.shape[1], embed_dim) * 0.02)
-    optimizer = torch.optim.Adam([image_weight, text_weight], lr=1e-3)
-    labels = torch.arange(len(image_features))
-    for _ in range(15):
-        image_embeds = F.normalize(image_features @ image_weight, dim=-1)
-        text_embeds = F.normalize(text_features @ text_weight, dim=-1)
-        logits = 10 * image_embeds @ text_embeds.T
+def training_in_small_batches(image_features, text_features, image_projection, text_projection, logit_scale):
+    projections = [start.clone().requires_grad_() for start in (image_projection, text_projection)]
+    labels, losses = torch.arange(len(image_features)), []
+    for _ in range(40):
+        batch = torch.randperm(len(image_features))[:64]
+        image_embeds = F.normalize(image_features[batch] @ projections[0], dim=-1)
+        text_embeds = F.normalize(text_features[batch] @ projections[1], dim=-1)
+        logits = logit_scale * image_embeds @ text_embeds.T
+        loss = (F.cross_entropy(logits, labels[:64]) + F.cross_entropy(logits.T, labels[:64])) / 2
+        losses.append(loss.item())
+        gradients = torch.autograd.grad(loss, projections)
+        with torch.no_grad():
+            for projection, gradient in zip(projections, gradients, strict=True):
+                projection -= 0.01 * gradient
+    return projections[0], projections[1], losses
+
+
+def training_without_step(image_features, text_features, image_projection, text_projection, logit_scale):
+    projections = [start.clone().requires_grad_() for start in (image_projection, text_projection)]
+    labels, losses = torch.arange(len(image_features)), []
+    for _ in range(3):
+        image_embeds = F.normalize(image_features @ projections[0], dim=-1)
+        text_embeds = F.normalize(text_features @ projections[1], dim=-1)
+        logits = logit_scale * image_embeds @ text_embeds.T
         loss = (F.cross_entropy(logits, labels) + F.cross_entropy(logits.T, labels)) / 2
-        optimizer.zero_grad()
+        losses.append(loss.item())
         loss.backward()
-        optimizer.step()
-    return image_weight.data, text_weight.data
+    return projections[0], projections[1], losses
 
 
-def training_at_scale_100(image_features, text_features, embed_dim):
-    image_weight = nn.Parameter(torch.randn(image_features.shape[1], embed_dim) * 0.05)
-    text_weight = nn.Parameter(torch.randn(text_features.shape[1], embed_dim) * 0.05)
-    optimizer = torch.optim.Adam([image_weight, text_weight], lr=1e-2)
-    labels = torch.arange(len(image_features))
-    for _ in range(150):
-        image_embeds = F.normalize(image_features @ image_weight, dim=-1)
-        text_embeds = F.normalize(text_features @ text_weight, dim=-1)
-        logits = 100 * image_embeds @ text_embeds.T
+def training_the_wrong_way(image_features, text_features, image_projection, text_projection, logit_scale):
+    projections = [start.clone().requires_grad_() for start in (image_projection, text_projection)]
+    labels, losses = torch.arange(len(image_features)), []
+    for _ in range(40):
+        image_embeds = F.normalize(image_features @ projections[0], dim=-1)
+        text_embeds = F.normalize(text_features @ projections[1], dim=-1)
+        logits = logit_scale * image_embeds @ text_embeds.T
         loss = (F.cross_entropy(logits, labels) + F.cross_entropy(logits.T, labels)) / 2
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-    return image_weight.data, text_weight.data
+        losses.append(loss.item())
+        gradients = torch.autograd.grad(loss, projections)
+        with torch.no_grad():
+            for projection, gradient in zip(projections, gradients, strict=True):
+                projection += 0.01 * gradient
+    return projections[0], projections[1], losses
 
 
-def training_shuffled(image_features, text_features, embed_dim):
-    text_features = text_features[torch.randperm(len(text_features))]
-    image_weight = nn.Parameter(torch.randn(image_features.shape[1], embed_dim) * 0.02)
-    text_weight = nn.Parameter(torch.randn(text_features.shape[1], embed_dim) * 0.02)
-    optimizer = torch.optim.Adam([image_weight, text_weight], lr=1e-2)
-    labels = torch.arange(len(image_features))
-    for _ in range(100):
-        image_embeds = F.normalize(image_features @ image_weight, dim=-1)
-        text_embeds = F.normalize(text_features @ text_weight, dim=-1)
-        logits = 10 * image_embeds @ text_embeds.T
+def training_too_fast(image_features, text_features, image_projection, text_projection, logit_scale):
+    projections = [start.clone().requires_grad_() for start in (image_projection, text_projection)]
+    labels, losses = torch.arange(len(image_features)), []
+    for _ in range(40):
+        image_embeds = F.normalize(image_features @ projections[0], dim=-1)
+        text_embeds = F.normalize(text_features @ projections[1], dim=-1)
+        logits = logit_scale * image_embeds @ text_embeds.T
         loss = (F.cross_entropy(logits, labels) + F.cross_entropy(logits.T, labels)) / 2
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-    return image_weight.data, text_weight.data
+        losses.append(loss.item())
+        gradients = torch.autograd.grad(loss, projections)
+        with torch.no_grad():
+            for projection, gradient in zip(projections, gradients, strict=True):
+                projection -= 3 * gradient
+    return projections[0], projections[1], losses
 
 
-def training_transposed(image_features, text_features, embed_dim):
-    image_projection = nn.Linear(image_features.shape[1], embed_dim, bias=False)
-    text_projection = nn.Linear(text_features.shape[1], embed_dim, bias=False)
-    return image_projection.weight.detach(), text_projection.weight.detach()
+def training_too_short(image_features, text_features, image_projection, text_projection, logit_scale):
+    projections = [start.clone().requires_grad_() for start in (image_projection, text_projection)]
+    labels, losses = torch.arange(len(image_features)), []
+    for _ in range(4):
+        image_embeds = F.normalize(image_features @ projections[0], dim=-1)
+        text_embeds = F.normalize(text_features @ projections[1], dim=-1)
+        logits = logit_scale * image_embeds @ text_embeds.T
+        loss = (F.cross_entropy(logits, labels) + F.cross_entropy(logits.T, labels)) / 2
+        losses.append(loss.item())
+        gradients = torch.autograd.grad(loss, projections)
+        with torch.no_grad():
+            for projection, gradient in zip(projections, gradients, strict=True):
+                projection -= 0.01 * gradient
+    return projections[0], projections[1], losses
+
+
+def training_forgotten(image_features, text_features, image_projection, text_projection, logit_scale):
+    projections = [start.clone().requires_grad_() for start in (image_projection, text_projection)]
+    labels, losses = torch.arange(len(image_features)), []
+    for _ in range(40):
+        image_embeds = F.normalize(image_features @ projections[0], dim=-1)
+        text_embeds = F.normalize(text_features @ projections[1], dim=-1)
+        logits = logit_scale * image_embeds @ text_embeds.T
+        loss = (F.cross_entropy(logits, labels) + F.cross_entropy(logits.T, labels)) / 2
+        losses.append(loss.item())
+        gradients = torch.autograd.grad(loss, projections)
+        with torch.no_grad():
+            for projection, gradient in zip(projections, gradients, strict=True):
+                projection -= 0.01 * gradient
+    return image_projection, text_projection, losses
+
+
+def training_transposed(image_features, text_features, image_projection, text_projection, logit_scale):
+    projections = [start.clone().requires_grad_() for start in (image_projection, text_projection)]
+    labels, losses = torch.arange(len(image_features)), []
+    for _ in range(40):
+        image_embeds = F.normalize(image_features @ projections[0], dim=-1)
+        text_embeds = F.normalize(text_features @ projections[1], dim=-1)
+        logits = logit_scale * image_embeds @ text_embeds.T
+        loss = (F.cross_entropy(logits, labels) + F.cross_entropy(logits.T, labels)) / 2
+        losses.append(loss.item())
+        gradients = torch.autograd.grad(loss, projections)
+        with torch.no_grad():
+            for projection, gradient in zip(projections, gradients, strict=True):
+                projection -= 0.01 * gradient
+    return projections[0].T, projections[1].T, losses
+
+
+def training_without_losses(image_features, text_features, image_projection, text_projection, logit_scale):
+    projections = [start.clone().requires_grad_() for start in (image_projection, text_projection)]
+    labels = torch.arange(len(image_features))
+    for _ in range(40):
+        image_embeds = F.normalize(image_features @ projections[0], dim=-1)
+        text_embeds = F.normalize(text_features @ projections[1], dim=-1)
+        logits = logit_scale * image_embeds @ text_embeds.T
+        loss = (F.cross_entropy(logits, labels) + F.cross_entropy(logits.T, labels)) / 2
+        gradients = torch.autograd.grad(loss, projections)
+        with torch.no_grad():
+            for projection, gradient in zip(projections, gradients, strict=True):
+                projection -= 0.01 * gradient
+    return projections[0], projections[1]
+
+
+def training_in_place(image_features, text_features, image_projection, text_projection, logit_scale):
+    projections = [image_projection.requires_grad_(), text_projection.requires_grad_()]
+    labels, losses = torch.arange(len(image_features)), []
+    for _ in range(40):
+        image_embeds = F.normalize(image_features @ projections[0], dim=-1)
+        text_embeds = F.normalize(text_features @ projections[1], dim=-1)
+        logits = logit_scale * image_embeds @ text_embeds.T
+        loss = (F.cross_entropy(logits, labels) + F.cross_entropy(logits.T, labels)) / 2
+        losses.append(loss.item())
+        gradients = torch.autograd.grad(loss, projections)
+        with torch.no_grad():
+            for projection, gradient in zip(projections, gradients, strict=True):
+                projection -= 0.01 * gradient
+    return projections[0], projections[1], losses
 
 
 SOLUTIONS = {
@@ -767,7 +902,7 @@ ALTERNATIVES = {
     "06.4": (zero_shot_at_once, zero_shot_one_sentence_at_a_time),
     "06.5": (siglip_by_loops, siglip_by_binary_cross_entropy),
     "06.6": (HeadByLoops, HeadOfParameters),
-    "06.7": (training_without_an_optimiser, training_in_small_batches),
+    "06.7": (training_by_adam, training_with_momentum),
 }
 
 MUTANTS = {
@@ -854,12 +989,19 @@ MUTANTS = {
         Mutant(HeadColdStart, "wrong start"),
     ),
     "06.7": (
-        Mutant(training_not_at_all, "not trained"),
+        Mutant(training_one_way, "one direction"),
+        Mutant(training_on_the_sum, "not halved"),
+        Mutant(training_without_scale, "scale left out"),
+        Mutant(training_on_dot_products, "not normalised"),
+        Mutant(training_without_negatives, "no negatives"),
+        Mutant(training_in_small_batches, "a part of the pairs"),
         Mutant(training_without_step, "not trained"),
-        Mutant(training_shuffled, "not trained"),
-        Mutant(training_without_negatives, "collapsed"),
+        Mutant(training_the_wrong_way, "not trained"),
+        Mutant(training_too_fast, "unfinished"),
         Mutant(training_too_short, "unfinished"),
-        Mutant(training_at_scale_100, "learnt by heart"),
+        Mutant(training_forgotten, "returned the start"),
         Mutant(training_transposed, "wrong type"),
+        Mutant(training_without_losses, "wrong type"),
+        Mutant(training_in_place, "changed its argument"),
     ),
 }

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 
 from course_lib.practice.exercise import Case
-from course_lib.practice.lesson_06.exercises import head_case, normal, pairs, projection_case, text_encoder
+from course_lib.practice.lesson_06.exercises import head_case, normal, pairs, text_encoder
 
 
 def logits(seed: int) -> list[Case]:
@@ -103,5 +103,4 @@ CASES = {
     "06.4": zero_shot,
     "06.5": siglip,
     "06.6": head,
-    "06.7": lambda seed: [projection_case(2000 + seed, "another set of features")],
 }
