@@ -28,6 +28,7 @@ class TransformerConfig:
     context_length: int = 512
     width: int = 512
     layers: int = 6
+    decoder_layers: int = 6
     heads: int = 8
     mlp_width: int = 2048
     activation: str = "relu"
@@ -107,6 +108,6 @@ class EncoderDecoder(nn.Module):
         self.token_embedding = nn.Embedding(config.vocab_size, config.width)
         self.positional_embedding = PositionalEmbedding(config)
         self.encoder = Transformer(lambda: PostNormBlock(*sizes, config.dropout, 0.0), config.layers)
-        self.decoder = TransformerDecoder(lambda: PostNormDecoderBlock(*sizes, config.dropout), config.layers)
+        self.decoder = TransformerDecoder(lambda: PostNormDecoderBlock(*sizes, config.dropout), config.decoder_layers)
         # Times √D a token vector then has entries of size 1, like the sines beside it.
         nn.init.normal_(self.token_embedding.weight, std=config.width**-0.5)

@@ -8,10 +8,13 @@ import torch
 from course_lib.authoring.parity.lesson_01_transformer import optimisers_beside_torch, transformer_beside_torch
 from course_lib.data.sequences import sorting
 from course_lib.errors import InputError
+from course_lib.generation import greedy
 from course_lib.layers.cache import KeyValueCache
 from course_lib.models.transformer import EncoderDecoder, TransformerConfig
 
-SMALL = TransformerConfig(vocab_size=13, context_length=16, width=16, layers=2, heads=2, mlp_width=32, dropout=0.0)
+SMALL = TransformerConfig(
+    vocab_size=13, context_length=16, width=16, layers=2, decoder_layers=2, heads=2, mlp_width=32, dropout=0.0
+)
 
 
 def small(seed=0):
@@ -56,9 +59,20 @@ def test_a_cache_changes_nothing():
     model, data = small(), sorting(3, lengths=(5, 5), seed=3)
     with torch.no_grad():
         wanted = model(data.input_ids, data.decoder_input_ids)
-        states, cache = model.encode(data.input_ids), KeyValueCache(SMALL.layers, capacity=6)
+        states, cache = model.encode(data.input_ids), KeyValueCache(SMALL.decoder_layers, capacity=6)
         steps = [model.decode(token, states, cache=cache) for token in data.decoder_input_ids.split(1, dim=1)]
     torch.testing.assert_close(torch.cat(steps, dim=1), wanted, atol=1e-5, rtol=1e-5)
+
+
+def test_the_library_generates_with_it():
+    model, data = small(), sorting(3, lengths=(3, 5), seed=4)
+    written = greedy(model, data.input_ids, data.attention_mask, max_new_tokens=6)
+    by_hand = data.decoder_input_ids[:, :1]
+    with torch.no_grad():
+        for _ in range(6):
+            logits = model(data.input_ids, by_hand, data.attention_mask)
+            by_hand = torch.cat([by_hand, logits[:, -1:].argmax(-1)], dim=1)
+    assert torch.equal(written, by_hand)
 
 
 def test_the_base_model_has_the_paper_s_size():

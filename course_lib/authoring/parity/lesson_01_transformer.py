@@ -24,7 +24,9 @@ OPTIMISERS = {
 def transformer_beside_torch(padded: bool = True, activation: str = "relu", seed: int = 0) -> list[ParityRow]:
     """EncoderDecoder beside a torch.nn.Transformer that is fed with the same sums of tokens and positions."""
     torch.manual_seed(seed)
-    config = TransformerConfig(40, 16, width=24, layers=2, heads=3, mlp_width=50, activation=activation)
+    config = TransformerConfig(
+        40, 16, width=24, layers=2, decoder_layers=2, heads=3, mlp_width=50, activation=activation
+    )
     ours = disturb(EncoderDecoder(config), seed)
     options = {"activation": activation, "batch_first": True}
     encoder = nn.TransformerEncoder(
