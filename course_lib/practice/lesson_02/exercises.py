@@ -12,14 +12,19 @@ from course_lib.layers.windows import neighbours, windows
 from course_lib.practice.exercise import Case, Exercise, Measure, Mistake
 
 
+def generator(seed: int) -> torch.Generator:
+    """Random numbers that depend on the seed alone, which may be larger than PyTorch takes."""
+    return torch.Generator().manual_seed(seed % 2**63)
+
+
 def normal(seed: int, *shape: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
     """Normal numbers that depend on the seed alone."""
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
+    return torch.randn(*shape, generator=generator(seed), dtype=dtype)
 
 
 def bytes_of(seed: int, *shape: int) -> torch.Tensor:
     """Random bytes from 0 to 255, uint8."""
-    return torch.randint(0, 256, shape, generator=torch.Generator().manual_seed(seed), dtype=torch.uint8)
+    return torch.randint(0, 256, shape, generator=generator(seed), dtype=torch.uint8)
 
 
 # 02.1 ---------------------------------------------------------------------------------------------------------------
@@ -822,10 +827,10 @@ def frozen_features(seed: int, count: int) -> tuple[torch.Tensor, torch.Tensor]:
     Classes lie along directions of their own, six strong directions say nothing of the class, and every third column
     has numbers in the thousands where the others have thousandths.
     """
-    generator = torch.Generator().manual_seed(seed)
+    drawn = generator(seed)
 
     def draw(*shape: int) -> torch.Tensor:
-        return torch.randn(*shape, generator=generator)
+        return torch.randn(*shape, generator=drawn)
 
     directions = torch.linalg.qr(draw(WIDTH, CLASSES + 6))[0].T
     scale = torch.where(torch.arange(WIDTH) % 3 == 0, 300.0, 0.001)
