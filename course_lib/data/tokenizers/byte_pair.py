@@ -179,24 +179,31 @@ class BytePairTokenizer(Tokenizer):
         cls, texts: Iterable[str], vocab_size: int, min_count: int = 2, context_length: int | None = 77
     ) -> "BytePairTokenizer":
         """A tokenizer whose merges are learned from texts; `vocab_size` counts the 512 bytes and the two marks."""
-        words = Counter(word for text in texts for word in cls.pattern.findall(clean(text)))
-        spelled = {cls._spell(in_bytes(word)): n for word, n in words.items() if word not in (cls.START, cls.END)}
+        words = Counter(word for text in texts for word in cls.words(text) if word not in (cls.START, cls.END))
+        spelled = {cls.spell(word): count for word, count in words.items()}
         return cls(context_length, learn_merges(spelled, cls.SYMBOLS, vocab_size - 2, min_count))
 
+    @classmethod
+    def words(cls, text: str) -> list[str]:
+        """The words of a text, cleaned: what is merged within, and never beyond."""
+        return cls.pattern.findall(clean(text))
+
     @staticmethod
-    def _spell(word: str) -> tuple[str, ...]:
-        return (*word[:-1], word[-1] + "</w>")
+    def spell(word: str) -> tuple[str, ...]:
+        """A word in the symbols that merging begins with: its bytes, the last one with the mark of the end."""
+        visible = in_bytes(word)
+        return (*visible[:-1], visible[-1] + "</w>")
 
     def merge(self, word: str) -> list[str]:
-        """Splits one word, written in visible bytes, into pieces: the merge that was learned first is made first."""
-        return merge_pieces(list(self._spell(word)), self.ranks)
+        """Splits one word into pieces: the merge that was learned first is made first."""
+        return merge_pieces(list(self.spell(word)), self.ranks)
 
     def encode_plain(self, text: str) -> list[int]:
         """Each word's pieces; a word that was met before is looked up."""
         ids = []
-        for word in self.pattern.findall(clean(text)):
+        for word in self.words(text):
             if word not in self._known:
-                self._known[word] = [self.ids[piece] for piece in self.merge(in_bytes(word))]
+                self._known[word] = [self.ids[piece] for piece in self.merge(word)]
             ids += self._known[word]
         return ids
 
