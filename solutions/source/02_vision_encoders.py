@@ -125,6 +125,7 @@ show(
         labels=[f"said: {name}" for name in names],
         rows=[f"is {name}" for name in names],
         title="The colours of objects, as said in production",
+        value="share of the places with that colour",
     ),
     alt="A matrix of true colours (rows) against said ones: red is called purple, orange blue, yellow mostly green, green "
     "yellow or green, blue orange or red, purple red or purple, pink purple; black alone is always right.",
@@ -335,8 +336,8 @@ check("02.5", ViTEmbedding)
 #
 # **What.** A frozen encoder gave features of 112 pictures of 8 classes. Fit a linear classifier on them, without a bias: one matrix.
 # The check multiplies it with the features of 1,000 pictures that you never see, and counts how often the largest of the eight
-# numbers is the right class. **At least 0.9 is asked for.** Guessing gets 0.125, and least squares on the features as they come
-# about 0.75.
+# numbers is the right class. **At least 0.9 is asked for.** Guessing gets 0.125, and ridge regression on the features as
+# they come about 0.75.
 #
 # Any method will do. A good one is ridge regression onto one-hot targets $Y$, for which no training loop is needed:
 #
@@ -345,8 +346,8 @@ check("02.5", ViTEmbedding)
 # Look at the features before you fit anything: some columns have numbers in the thousands and others thousandths, and a penalty
 # $\lambda$ treats all weights alike. Choose $\lambda$ among `penalties` by the accuracy on the validation split.
 #
-# **Why.** Linear probes are how encoders are compared, and the cheapest way to use one. With more weights than examples they learn
-# by heart unless somebody chooses the penalty well.
+# **Why.** Linear probes are how encoders are compared, and the cheapest way to use one. With nearly as many weights for each class
+# as there are examples, they learn by heart unless somebody chooses the penalty well.
 #
 # **Shapes.** `features` $(112, 96)$, `labels` $(112)$ int64 from 0 to 7, `validation_features` $(200, 96)$, `validation_labels`
 # $(200)$, `penalties` a list of numbers. The columns have a mean of about 0. Return the weight $(96, 8)$, detached, so that
@@ -394,7 +395,7 @@ check("02.6", fit_probe)
 #    leaves at the top comes back at the bottom.
 # 2. Cut it into windows, row by row and from left to right; the places of a window in the same order.
 # 3. Say which places of a window may look at each other. Rolling has brought opposite edges of the picture together in the last
-#    windows: two places may look at each other only if they lay in one piece before.
+#    windows: two places may look at each other only if they lay in one piece before. Without a shift, all may.
 #
 # **Why.** It makes attention on large pictures affordable, and the mask is where nearly everyone who rewrites Swin goes wrong.
 #
