@@ -40,7 +40,7 @@ def test_they_are_the_fields(seed):
     texts = [*CAPTIONS, *few_letters(seed)]
     rows = [*parity.byte_pairs_beside_tokenizers(texts, 400 + 40 * seed), *parity.word_piece_beside_tokenizers(texts)]
     rows += parity.word_piece_beside_tokenizers(texts, lower_case=False)
-    rows += parity.sentence_pieces_beside_sentencepiece(texts)
+    rows += parity.sentence_pieces_beside_sentencepiece(CAPTIONS)  # no ties: rounding would decide which way is cut
     assert len(rows) == 7 and all(row.holds for row in rows), rows
 
 

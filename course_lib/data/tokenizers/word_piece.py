@@ -7,6 +7,7 @@ WordPiece only needs the list of pieces.
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from functools import cache
 from pathlib import Path
 
 from course_lib.data.tokenizers.base import Tokenizer
@@ -127,31 +128,36 @@ def basic_words(text: str, lower_case: bool = True) -> list[str]:
 
     Source: BERT's published code, `tokenization.py`.
     """
-    kept = []
-    for character in text:
-        if character in "\t\n\r" or unicodedata.category(character) == "Zs":
-            kept.append(" ")
-        elif character not in "\0\ufffd" and unicodedata.category(character) not in ("Cc", "Cf", "Co"):
-            kept.append(f" {character} " if _chinese(ord(character)) else character)
-    text = "".join(kept)
+    text = "".join(map(_cleaned, text))
     if lower_case:
-        text = "".join(c for c in unicodedata.normalize("NFD", text) if unicodedata.category(c) != "Mn").lower()
-    return "".join(f" {c} " if _punctuation(c) else c for c in text).split()
+        text = "".join(filter(_stays, unicodedata.normalize("NFD", text))).lower()
+    return "".join(map(_apart, text)).split()
+
+
+@cache
+def _cleaned(character: str) -> str:
+    category = unicodedata.category(character)
+    if character in "\t\n\r" or category == "Zs":
+        return " "
+    if character in "\0\ufffd" or category in ("Cc", "Cf", "Co"):
+        return ""
+    return f" {character} " if _chinese(ord(character)) else character
+
+
+@cache
+def _stays(character: str) -> bool:
+    return unicodedata.category(character) != "Mn"
+
+
+@cache
+def _apart(character: str) -> str:
+    """Punctuation with spaces about it: all marks of ASCII, also those that Unicode calls symbols, such as $."""
+    mark = character.isascii() and character.isprintable() and not character.isalnum() and character != " "
+    return f" {character} " if mark or unicodedata.category(character).startswith("P") else character
 
 
 def _joined(first: str, second: str) -> str:
     return first + second.removeprefix(INSIDE)
-
-
-def _punctuation(character: str) -> bool:
-    """All marks of ASCII, also those that Unicode calls symbols, such as $."""
-    return (
-        character.isascii()
-        and character.isprintable()
-        and not character.isalnum()
-        and character != " "
-        or (unicodedata.category(character).startswith("P"))
-    )
 
 
 # Blocks of Chinese characters; Japanese and Korean letters are not among them.
