@@ -26,29 +26,15 @@ class RecurrentLMConfig:
     dropout: float = 0.0
 
 
-class RecurrentCache:
-    """What a recurrent model keeps between two tokens: its state, as large after a thousand tokens as after one."""
-
-    def __init__(self) -> None:
-        self.state: Tensor | tuple[Tensor, ...] | None = None
-        self.length = 0
-
-    def reorder(self, rows: Tensor) -> None:
-        """Sequence i becomes what sequence rows[i] (B) was."""
-        if self.state is not None:
-            pick = [vectors[:, rows] for vectors in ((self.state,) if isinstance(self.state, Tensor) else self.state)]
-            self.state = pick[0] if isinstance(self.state, Tensor) else tuple(pick)
-
-
 class RecurrentLM(nn.Module):
     """Embedding, recurrent layers, and the embedding again to score every word (weights tied)."""
 
-    def forward(self, input_ids: Tensor, cache: RecurrentCache | None = None) -> Tensor:
+    def forward(self, input_ids: Tensor, cache: "RecurrentDecoding | None" = None) -> Tensor:
         """Token ids to the logits of each next token.
 
         Args:
             input_ids: (B, T), any T.
-            cache: goes on from its state, and leaves the new one in it.
+            cache: goes on from its state, and leaves the new one there.
 
         Returns:
             (B, T, V): at t the logits of token t + 1.
@@ -57,9 +43,8 @@ class RecurrentLM(nn.Module):
             InputError: wrong shapes, types or ids.
         """
         check_input_ids(input_ids, self.config.vocab_size, input_ids.shape[-1])
-        cache = RecurrentCache() if cache is None else cache
+        cache = RecurrentDecoding(self) if cache is None else cache
         hidden_states, cache.state = self.recurrent(self.dropout(self.token_embedding(input_ids)), cache.state)
-        cache.length += input_ids.shape[1]
         return self.head(self.dropout(hidden_states))
 
     def __init__(self, config: RecurrentLMConfig):
@@ -74,3 +59,25 @@ class RecurrentLM(nn.Module):
         nn.init.normal_(self.token_embedding.weight, std=config.width**-0.5)
         self.head.weight = self.token_embedding.weight
         nn.init.zeros_(self.head.bias)
+
+
+class RecurrentDecoding:
+    """A recurrent model in the middle of a text: `greedy(RecurrentDecoding(model), input_ids, ...)` writes with it.
+
+    What it keeps between two tokens is its state, as large after a thousand tokens as after one.
+    """
+
+    def step(self, input_ids: Tensor) -> Tensor:
+        """The next tokens (B, T) of each text -> logits (B, V) of what follows."""
+        return self.model(input_ids, cache=self)[:, -1]
+
+    def reorder(self, rows: Tensor) -> None:
+        """Text i becomes what text rows[i] was."""
+        if isinstance(self.state, Tensor):
+            self.state = self.state[:, rows]
+        elif self.state is not None:
+            self.state = tuple(vectors[:, rows] for vectors in self.state)
+
+    def __init__(self, model: RecurrentLM):
+        self.model = model
+        self.state: Tensor | tuple[Tensor, ...] | None = None

@@ -6,18 +6,19 @@ import pytest
 import torch
 
 from course_lib.errors import InputError
+from course_lib.generation import beam_search, greedy
 from course_lib.models.ngram import KneserNey, NGram
-from course_lib.models.recurrent import RecurrentCache, RecurrentLM, RecurrentLMConfig
+from course_lib.models.recurrent import RecurrentDecoding, RecurrentLM, RecurrentLMConfig
 
 
 @pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
 def test_token_by_token_is_all_at_once(cell):
     torch.manual_seed(0)
     model = RecurrentLM(RecurrentLMConfig(20, width=16, layers=2, cell=cell)).eval()
-    input_ids, cache = torch.randint(20, (3, 8)), RecurrentCache()
+    input_ids, cache = torch.randint(20, (3, 8)), RecurrentDecoding(model)
     logits = model(input_ids)
     steps = [model(input_ids[:, [place]], cache=cache) for place in range(8)]
-    assert logits.shape == (3, 8, 20) and cache.length == 8
+    assert logits.shape == (3, 8, 20)
     torch.testing.assert_close(torch.cat(steps, dim=1), logits)
     cache.reorder(torch.tensor([2, 2, 0]))
     after = model(torch.tensor([[1], [2], [3]]), cache=cache)
@@ -37,6 +38,23 @@ def test_a_recurrent_model_learns_what_follows():
         optimiser.step()
     said = model(input_ids).argmax(-1)[0]
     assert said[2] == 3 and said[6] == 5
+
+
+@pytest.mark.parametrize("cell", ["gru", "lstm"])
+def test_a_recurrent_model_writes(cell):
+    torch.manual_seed(0)
+    model = RecurrentLM(RecurrentLMConfig(20, width=16, cell=cell)).eval()
+    written = prompt = torch.randint(20, (3, 4))
+    for _ in range(6):
+        written = torch.cat([written, model(written)[:, -1:].argmax(-1)], dim=1)
+    assert torch.equal(greedy(RecurrentDecoding(model), prompt, max_new_tokens=6), written)
+    # As many beams as there are words: of two tokens, none is lost, so the best of all 400 is found.
+    best = beam_search(RecurrentDecoding(model), prompt, max_new_tokens=2, beams=20)
+    first = model(prompt)[:, -1].log_softmax(-1)
+    for row in range(3):
+        after = torch.cat([prompt[row].expand(20, 4), torch.arange(20)[:, None]], dim=1)
+        both = first[row][:, None] + model(after)[:, -1].log_softmax(-1)
+        assert best[row, 4:].tolist() == list(divmod(both.argmax().item(), 20))
 
 
 def test_a_recurrent_model_says_what_is_wrong():
