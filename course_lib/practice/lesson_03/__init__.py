@@ -1,0 +1,1 @@
+"""Practice for lesson 03, language models."""
