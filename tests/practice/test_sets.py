@@ -4,10 +4,12 @@ import inspect
 import math
 import re
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
 
+from course_lib.practice import quiz
 from course_lib.practice.checking import examine
 from course_lib.practice.exercise import (
     alternatives,
@@ -174,6 +176,16 @@ def test_what_a_learner_reads_of_a_mistake_does_not_give_the_answer_away(one):
     lines = [line.strip().removeprefix("return ") for line in (solution_source(one) or "").split("\n")]
     for mistake in one.mistakes:
         assert not [line for line in lines if len(line) > 25 and line in mistake.message], mistake.name
+
+
+@pytest.mark.parametrize("lesson", SETS)
+def test_the_question_bank_names_sections_of_the_lesson(lesson):
+    (source,) = (Path(__file__).resolve().parents[2] / "notebooks" / "source").glob(f"{lesson}_*.py")
+    headings = set(re.findall(r"(?m)^# ## (\d.*)$", source.read_text(encoding="utf-8")))
+    bank = quiz.bank(lesson)
+    named = {entry.section for entry in (*bank.interview, *bank.quiz)}
+    assert named <= headings, named - headings
+    assert len(named) >= 6
 
 
 def solution_of(one):
