@@ -19,6 +19,7 @@ import ftfy
 import regex
 
 from course_lib.data.tokenizers.base import Tokenizer
+from course_lib.data.tokenizers.published import pairs_of, read_tokenizer_json, special_marks
 from course_lib.errors import FileError, InputError
 from course_lib.pretrained.weights import find
 
@@ -263,23 +264,28 @@ class GPT2Tokenizer(Tokenizer):
 
     @classmethod
     def from_pretrained(cls, source: str | Path, context_length: int | None = None) -> "GPT2Tokenizer":
-        """A published byte-level tokenizer: a folder or a Hub id ("openai-community/gpt2") with vocab.json, merges.txt.
+        """A published byte-level tokenizer: a folder or a Hub id ("openai-community/gpt2").
+
+        Its files are vocab.json and merges.txt, or tokenizer.json alone.
 
         Raises:
             FileError: no such files, or they are damaged.
             OfflineError, InputError: as `course_lib.pretrained.weights.fetch`.
         """
         files = [find(source, name) for name in ("vocab.json", "merges.txt")]
-        if None in files:
-            raise FileError(f"{source} has no vocab.json and merges.txt; a byte-level tokenizer has both")
+        whole = find(source, "tokenizer.json") if None in files else None
+        if None in files and whole is None:
+            raise FileError(f"{source} has no vocab.json and merges.txt, nor tokenizer.json")
+        if whole is not None:
+            content = read_tokenizer_json(whole, "BPE")
+            model, special = content["model"], special_marks(content)
+            return cls(model["vocab"] | special, pairs_of(model["merges"]), special, context_length)
         try:
             vocabulary = json.loads(files[0].read_text(encoding="utf-8"))
-            lines = files[1].read_text(encoding="utf-8").splitlines()
-            merges = [tuple(line.split(" ")) for line in lines if line and not line.startswith("#version")]
-            if not all(len(pair) == 2 for pair in merges) or not isinstance(vocabulary, dict):
-                raise ValueError("a line is not two pieces")
+            lines = files[1].read_text(encoding="utf-8").split("\n")
         except ValueError as error:
             raise FileError(f"vocab.json or merges.txt of {source} is damaged: fetch it again") from error
+        merges = pairs_of(line for line in lines if line and not line.startswith("#version"))
         return cls(vocabulary, merges, context_length=context_length)
 
     def encode_plain(self, text: str) -> list[int]:

@@ -3,7 +3,6 @@
 And the tokenizer of Llama 1 and 2, which keeps these conventions and merges pairs; `unigram.py` has the other kind.
 """
 
-import json
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ import regex
 
 from course_lib.data.tokenizers.base import Tokenizer
 from course_lib.data.tokenizers.byte_pair import Merge, in_order, merge_pieces
+from course_lib.data.tokenizers.published import pairs_of, read_tokenizer_json
 from course_lib.errors import FileError, InputError
 from course_lib.pretrained.weights import find
 
@@ -182,9 +182,8 @@ class LlamaTokenizer(Tokenizer):
         if path is None:
             raise FileError(f"{source} has no tokenizer.json or tokenizer.model; a Llama tokenizer has one of them")
         if path.suffix == ".json":
-            model = read_tokenizer_json(path, "BPE")
-            merges = [tuple(pair.split(" ") if isinstance(pair, str) else pair) for pair in model["merges"]]
-            return cls(model["vocab"], merges, context_length)
+            model = read_tokenizer_json(path, "BPE")["model"]
+            return cls(model["vocab"], pairs_of(model["merges"]), context_length)
         model = read_model(path)
         if model.kind != BPE:
             raise FileError(f"{path.name} of {source} is a unigram model: read it with UnigramTokenizer")
@@ -228,19 +227,3 @@ def merges_of(model: SentencePieceModel) -> list[Merge]:
             pairs = sorted((ids[a], ids[b], (a, b)) for a, b in cuts if a in ids and b in ids)
             merges += [(-score, order, pair) for order, (*_, pair) in enumerate(pairs)]
     return [pair for *_, pair in sorted(merges, key=lambda merge: merge[0])]
-
-
-def read_tokenizer_json(path: Path, kind: str) -> dict:
-    """The "model" of a tokenizer.json, which should be of this kind.
-
-    Raises:
-        FileError: it is of another kind, or damaged.
-    """
-    try:
-        model = json.loads(path.read_text(encoding="utf-8"))["model"]
-        found = model.get("type", kind)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise FileError(f"{path.name} is damaged: fetch it again") from error
-    if found != kind:
-        raise FileError(f"{path.name} holds a tokenizer of type {found}; one of type {kind} is wanted here")
-    return model

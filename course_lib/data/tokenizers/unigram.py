@@ -6,7 +6,6 @@ missed least are dropped.
 """
 
 import base64
-import json
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,13 +14,13 @@ from pathlib import Path
 from scipy.special import digamma
 
 from course_lib.data.tokenizers.base import Tokenizer
+from course_lib.data.tokenizers.published import read_tokenizer_json, special_marks
 from course_lib.data.tokenizers.sentence_piece import (
     NORMAL,
     SPACE,
     UNIGRAM,
     Normaliser,
     read_model,
-    read_tokenizer_json,
 )
 from course_lib.errors import FileError, InputError
 from course_lib.pretrained.weights import find
@@ -92,10 +91,9 @@ class UnigramTokenizer(Tokenizer):
         if path is None:
             raise FileError(f"{source} has no tokenizer.json or spiece.model; a unigram tokenizer has one of them")
         if path.suffix == ".json":
-            scored = [(piece, score) for piece, score in read_tokenizer_json(path, "Unigram")["vocab"]]
-            whole = json.loads(path.read_text(encoding="utf-8"))
-            charsmap = _charsmap(whole.get("normalizer"))
-            marks = {mark["content"]: mark["id"] for mark in whole.get("added_tokens", []) if mark.get("special")}
+            whole = read_tokenizer_json(path, "Unigram")
+            scored = [(piece, score) for piece, score in whole["model"]["vocab"]]
+            charsmap, marks = _charsmap(whole.get("normalizer")), special_marks(whole)
         else:
             model = read_model(path)
             if model.kind != UNIGRAM:

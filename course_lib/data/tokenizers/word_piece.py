@@ -11,7 +11,8 @@ from functools import cache
 from pathlib import Path
 
 from course_lib.data.tokenizers.base import Tokenizer
-from course_lib.data.tokenizers.byte_pair import learn_merges
+from course_lib.data.tokenizers.byte_pair import in_order, learn_merges
+from course_lib.data.tokenizers.published import read_tokenizer_json
 from course_lib.errors import FileError, InputError
 from course_lib.pretrained.weights import find
 
@@ -76,19 +77,25 @@ class WordPieceTokenizer(Tokenizer):
     def from_pretrained(
         cls, source: str | Path, lower_case: bool = True, context_length: int | None = 512
     ) -> "WordPieceTokenizer":
-        """A published vocabulary: a folder or a Hub id ("google-bert/bert-base-uncased") with vocab.txt.
+        """A published vocabulary: a folder or a Hub id ("google-bert/bert-base-uncased").
+
+        Its file is vocab.txt, or tokenizer.json.
 
         Raises:
             FileError: no such file, or it is no vocabulary.
             OfflineError, InputError: as `course_lib.pretrained.weights.fetch`.
         """
-        path = find(source, "vocab.txt")
+        path = find(source, "vocab.txt", "tokenizer.json")
         if path is None:
-            raise FileError(f"{source} has no vocab.txt; a WordPiece tokenizer has one")
+            raise FileError(f"{source} has no vocab.txt or tokenizer.json; a WordPiece tokenizer has one of them")
         try:
-            return cls(path.read_text(encoding="utf-8").removesuffix("\n").split("\n"), lower_case, context_length)
+            if path.suffix == ".json":
+                pieces = in_order(read_tokenizer_json(path, "WordPiece")["model"]["vocab"])
+            else:
+                pieces = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
+            return cls(pieces, lower_case, context_length)
         except ValueError as error:
-            raise FileError(f"vocab.txt of {source} is damaged: {error}") from error
+            raise FileError(f"{path.name} of {source} is damaged: {error}") from error
 
     def encode_plain(self, text: str) -> list[int]:
         """Each word's pieces; a word that was met before is looked up."""
