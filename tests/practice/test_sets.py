@@ -20,6 +20,8 @@ from course_lib.practice.exercise import (
     solution_source,
     source_of,
 )
+from course_lib.practice.grader.grade import Grader
+from course_lib.practice.grader.jail import JailError
 from course_lib.practice.judging import FAULTS, expected_of
 
 SETS = {lesson: exercises(lesson) for lesson in lessons()}
@@ -186,6 +188,22 @@ def test_the_question_bank_names_sections_of_the_lesson(lesson):
     named = {entry.section for entry in (*bank.interview, *bank.quiz)}
     assert named <= headings, named - headings
     assert len(named) >= 6
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("lesson", SETS)
+def test_the_grader_gives_the_solutions_all_points_and_the_stubs_none(lesson):
+    """In the jail, where nothing of the package is at hand but what the grader lets in."""
+    try:
+        grader = Grader(lesson)
+    except JailError as error:
+        pytest.skip(str(error))
+    with grader:
+        for folder, wanted in (("solutions", sum(one.points for one in SETS[lesson])), ("exercises", 0)):
+            (notebook,) = (Path(__file__).resolve().parents[2] / folder).glob(f"{lesson}_*.ipynb")
+            result = grader.grade(notebook.read_bytes())
+            told = [(mark.exercise, mark.message) for mark in result.marks if mark.points < mark.out_of]
+            assert sum(mark.points for mark in result.marks) == wanted, told
 
 
 def solution_of(one):

@@ -952,7 +952,7 @@ CACHE = Exercise(
         Mistake(
             "mask without the past",
             "The causal mask begins at the first key, so that new positions see only the oldest of the cache: the "
-            "first new position is number P, and sees P + 1 keys (tril(P)).",
+            "first new position is number P, and sees P + 1 keys.",
             _NoOffset,
         ),
         Mistake(
