@@ -4,13 +4,15 @@ import dataclasses
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from course_lib.authoring.parity.lesson_01_transformer import optimisers_beside_torch, transformer_beside_torch
-from course_lib.data.sequences import sorting
+from course_lib.data.sequences import IGNORED, sorting
 from course_lib.errors import InputError
 from course_lib.generation import greedy
 from course_lib.layers.cache import KeyValueCache
 from course_lib.models.transformer import EncoderDecoder, TransformerConfig
+from course_lib.training.loop import TrainingConfig, train
 
 SMALL = TransformerConfig(
     vocab_size=13, context_length=16, width=16, layers=2, decoder_layers=2, heads=2, mlp_width=32, dropout=0.0
@@ -93,3 +95,38 @@ def test_bad_input_is_named():
         model(ids, ids, torch.ones(2, 4))
     with pytest.raises(InputError, match="even"):
         dataclasses.replace(SMALL, width=15)
+
+
+class Peeking(EncoderDecoder):
+    """The same without the decoder's causal mask."""
+
+    def decode(self, decoder_input_ids, encoder_states, attention_mask=None, cache=None):
+        hidden_states = self.positional_embedding(self.token_embedding(decoder_input_ids))
+        seen = attention_mask[:, None, None]
+        hidden_states = self.decoder(hidden_states, encoder_states, context_mask=seen, is_causal=False)
+        return hidden_states @ self.token_embedding.weight.T
+
+
+@pytest.mark.slow
+def test_it_learns_to_sort_and_without_its_mask_only_seems_to():
+    lists, test = sorting(20_000, seed=1), sorting(300, seed=2)
+    sizes = {"width": 64, "layers": 2, "decoder_layers": 2, "heads": 4, "mlp_width": 128, "dropout": 0.0}
+    recipe = TrainingConfig(steps=300, batch_size=64, learning_rate=3e-3, warmup_steps=50, weight_decay=0.01)
+
+    def batch_loss(model, generator):
+        rows = torch.randint(len(lists), (64,), generator=generator)
+        logits = model(lists.input_ids[rows], lists.decoder_input_ids[rows], lists.attention_mask[rows])
+        return F.cross_entropy(logits.flatten(0, 1), lists.labels[rows].flatten())
+
+    for kind in (EncoderDecoder, Peeking):
+        torch.manual_seed(0)
+        model = kind(TransformerConfig(13, 16, **sizes))
+        losses = train(model, batch_loss, recipe).losses
+        written = test.decoder_input_ids[:, :1]
+        with torch.no_grad():
+            for _ in range(11):
+                logits = model(test.input_ids, written, test.attention_mask)
+                written = torch.cat([written, logits[:, -1:].argmax(-1)], dim=1)
+        right = ((written[:, 1:] == test.labels) | (test.labels == IGNORED)).all(1).float().mean()
+        assert losses[-1] < 0.1
+        assert right >= 0.9 if kind is EncoderDecoder else right <= 0.1
