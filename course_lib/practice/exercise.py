@@ -11,6 +11,7 @@ A new lesson adds these three files and nothing else.
 """
 
 import ast
+import functools
 import importlib
 import inspect
 import textwrap
@@ -220,7 +221,7 @@ def solution_source(exercise: Exercise) -> str | None:
 
 def given(part: type, config: dict[str, Any] | None = None, state: dict[str, torch.Tensor] | None = None) -> Given:
     """A part to hand to the learner's function, from its class: see `Given`."""
-    return Given(textwrap.dedent(inspect.getsource(part)), part.__name__, config or {}, state or {})
+    return Given(_written(part), part.__name__, config or {}, state or {})
 
 
 def source_of(answer: Any, name: str) -> str:
@@ -231,12 +232,18 @@ def source_of(answer: Any, name: str) -> str:
     """
     if not callable(answer):
         return f"{name} = {answer!r}\n"
-    text = textwrap.dedent(inspect.getsource(answer))
+    text = _written(answer)
     own = ast.parse(text).body[0].name
     keyword = "class" if isinstance(answer, type) else "def"
     text = text.replace(f"{keyword} {own}", f"{keyword} {name}", 1)
     parents = [base for base in getattr(answer, "__bases__", ()) if base.__module__ == answer.__module__]
     return "\n\n".join([*(source_of(base, base.__name__) for base in parents), text])
+
+
+@functools.cache
+def _written(part: Any) -> str:
+    """The source of a function or class; kept, since to find a class Python parses its whole file."""
+    return textwrap.dedent(inspect.getsource(part))
 
 
 def _part(lesson: str, part: str) -> Any:

@@ -1,6 +1,7 @@
 """The proof of the checks: what it makes, and what it says of set 06."""
 
 import ast
+import functools
 import re
 from dataclasses import replace
 
@@ -13,14 +14,20 @@ from course_lib.practice.exercise import Case, exercise, exercises, lessons
 SET = [one for lesson in lessons() for one in exercises(lesson)]
 
 
+@functools.cache
+def changes_of(id: str) -> list[mutation.Change]:
+    """Made once for all tests of this file."""
+    return mutation.changes(exercise(id))
+
+
 def test_every_kind_of_change_is_made():
-    kinds = {change.kind for one in SET for change in mutation.changes(one)}
+    kinds = {change.kind for one in SET for change in changes_of(one.id)}
     assert kinds == {"sign", "axis", "reduction", "term", "number", "order", "constant", "call"}
 
 
 @pytest.mark.parametrize("one", SET, ids=lambda one: one.id)
 def test_changes_are_whole_different_and_of_one_line(one):
-    made = mutation.changes(one)
+    made = changes_of(one.id)
     assert (len(made) > 10) == (one.asked != "value")
     assert len({change.source for change in made}) == len(made)
     for change in made:
@@ -31,13 +38,13 @@ def test_changes_are_whole_different_and_of_one_line(one):
 
 def test_annotations_are_left_alone():
     original = [line for line in mutation.solution_source(exercise("06.2")).split("\n") if line.startswith("def ")]
-    assert all(original[0] in change.source for change in mutation.changes(exercise("06.2")))
+    assert all(original[0] in change.source for change in changes_of("06.2"))
 
 
 def test_every_equivalent_that_is_listed_is_met():
     """A reason for a change that is no longer made is out of date."""
     for one in SET:
-        made = {change.changed for change in mutation.changes(one)}
+        made = {change.changed for change in changes_of(one.id)}
         assert set(one.equivalents) <= made
 
 

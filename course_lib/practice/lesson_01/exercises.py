@@ -1,9 +1,7 @@
 """Exercise set 01: from layer norm and a backward pass by hand to a transformer block and the loop that trains it."""
 
-import functools
 import math
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -11,7 +9,6 @@ import torch.nn.functional as F
 from torch import nn
 
 from course_lib.layers import positions as positioned
-from course_lib.practice.asking import Given
 from course_lib.practice.exercise import Case, Exercise, Mistake, given
 from course_lib.training.optimisers import AdamW, clip_gradients
 from course_lib.training.schedules import warmup_cosine
@@ -1068,12 +1065,6 @@ class LeastSquares(nn.Module):
         return 2 * self.inputs.T @ error / len(error)
 
 
-@functools.cache
-def regression() -> Given:
-    """The gradient as a part that can be sent to where the learner's code runs; its source is looked up once."""
-    return given(LeastSquares)
-
-
 def train(
     weights: torch.Tensor,
     gradient: Callable[[torch.Tensor], torch.Tensor],
@@ -1122,7 +1113,7 @@ def train_case(
         about,
         {
             "weights": weights,
-            "gradient": replace(regression(), config={"examples": 12, "width": width}, state=state),
+            "gradient": given(LeastSquares, {"examples": 12, "width": width}, state),
             "steps": steps,
             "warmup_steps": warmup,
             "peak": peak,

@@ -1,9 +1,7 @@
 """Exercise set 03: measuring a language model, cutting text into tokens, remembering, and choosing what comes next."""
 
-import functools
 import math
 from collections.abc import Callable
-from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -12,7 +10,6 @@ import torch.nn.functional as F
 from torch import nn
 
 from course_lib.generation.sampling import adjust
-from course_lib.practice.asking import Given
 from course_lib.practice.exercise import Case, Exercise, Mistake, given
 
 
@@ -1024,12 +1021,6 @@ class ToyLanguageModel(nn.Module):
         return logits.log_softmax(dim=-1)
 
 
-@functools.cache
-def language_model() -> Given:
-    """The model as a part that can be sent to where the learner's code runs; its source is looked up once."""
-    return given(ToyLanguageModel)
-
-
 def beam_search(
     log_probabilities: Callable[[list[list[int]]], torch.Tensor],
     start: int,
@@ -1152,7 +1143,7 @@ def beam_case(
     state["last"][:, 1] += ends
     state["last"][:, 0] -= 8.0
     inputs = {
-        "log_probabilities": replace(language_model(), config={"vocabulary": vocabulary}, state=state),
+        "log_probabilities": given(ToyLanguageModel, {"vocabulary": vocabulary}, state),
         "start": 0,
         "end": 1,
         "beams": beams,
@@ -1176,7 +1167,7 @@ def table_case(
             table[token, other] = following.get(other, left * shares.get(other, 0.0))
     state = {"last": table.log(), "before": torch.zeros(vocabulary, vocabulary)}
     inputs = {
-        "log_probabilities": replace(language_model(), config={"vocabulary": vocabulary}, state=state),
+        "log_probabilities": given(ToyLanguageModel, {"vocabulary": vocabulary}, state),
         "start": 0,
         "end": 1,
         "beams": beams,
