@@ -81,12 +81,13 @@ show(attention_links(maps[0], words, titles=[f"head {head + 1}" for head in rang
 
 # %% [markdown]
 # The left column of each panel asks, the right column answers, and the thicker a line, the more of the answer comes
-# from there. Nobody programmed these lines: they were learned, because they help to tell captions apart. (All lines go
+# from there. In head 2 *heart* looks at *blue*, in head 1 *circle* looks at *big*. Nobody programmed these lines: they
+# were learned, because they help to tell captions apart. (All lines go
 # up or stay level: a word of this encoder sees only what stands before it. Section 9 says how.)
 #
-# To get there from nothing takes six ideas about networks (sections 2 to 7) and six about attention (8 to 13). Then
-# come the experiments: a task that attention solves and others do not (14), and what breaks when a part is taken away
-# (15).
+# To get there from nothing takes six ideas about networks (sections 2 to 7) and six about attention and how models made
+# of it are trained (8 to 13). Then come the experiments: a task that attention solves and others do not (14), and
+# what breaks when a part is taken away (15).
 
 # %% [markdown]
 # ## 2 From the perceptron to the MLP
@@ -450,7 +451,7 @@ paper_card("adamw")
 # ## 6 Dropout and weight decay
 #
 # A network with many weights can learn its training examples by heart, mistakes included. Here are 60 points of the
-# ring, a fifth of them with the wrong mark. A network of 33,000 weights that gets them all right has learned nonsense;
+# ring, a fifth of them with the wrong mark. A network of 34,000 weights that gets them all right has learned nonsense;
 # what counts is how it does on 2,000 other points with right marks.
 #
 # Two remedies. **Weight decay** keeps the weights small, and with small weights a function cannot bend sharply.
@@ -776,7 +777,7 @@ show(heat(positions.T, across="place t", down="dimension", value="value"))
 
 # %% [markdown]
 # The product of two such vectors depends on how far apart they are, not on where: each clock contributes
-# $\sin a \sin b + \cos a \cos b = \cos(a - b)$. And near places have a larger product than far ones:
+# $\sin a \sin b + \cos a \cos b = \cos(a - b)$. And by and large, near places have a larger product than far ones:
 
 # %%
 products = positions @ positions.T
@@ -855,32 +856,28 @@ for ours, library in [(pre_norm_block, PreNormBlock(24, 3, 96)), (post_norm_bloc
 print(code_of(PreNormBlock.forward))
 
 # %% [markdown]
-# What the residual connection is worth: the gradient that arrives at the input of a stack of untrained layers, with and
-# without it.
+# What this is worth: the gradient that arrives at the input of a stack of untrained layers, for plain MLPs and for MLPs
+# with a norm and a residual connection. (In powers of ten: -2 means a hundredth.)
 
 
 # %%
 def arriving(depth, residual):
     """The length of the gradient at the input, relative to that at the output, of a stack of untrained MLPs."""
     torch.manual_seed(0)
-    layers = [nn.Sequential(nn.LayerNorm(32), nn.Linear(32, 64), nn.GELU(), nn.Linear(64, 32)) for _ in range(depth)]
-    start = torch.randn(16, 32, requires_grad=True)
-    x = start
+    layers = [nn.Sequential(nn.Linear(32, 64), nn.GELU(), nn.Linear(64, 32)) for _ in range(depth)]
+    x = start = torch.randn(16, 32, requires_grad=True)
     for layer in layers:
-        x = x + layer(x) if residual else layer(x)
+        x = x + layer(layer_norm(x)) if residual else layer(x)
     towards = torch.randn(16, 32)
     return (torch.autograd.grad(x, start, towards)[0].norm() / towards.norm()).item()
 
 
-depths = [1, 4, 8, 16, 32]
-show(
-    figures.lines(
-        depths,
-        {"with residual": [arriving(n, True) for n in depths], "without": [arriving(n, False) for n in depths]},
-        across="layers",
-        value="gradient that arrives",
-    )
-)
+depths = [1, 4, 8, 12, 16]
+powers = {
+    name: [math.log10(arriving(depth, residual)) for depth in depths]
+    for name, residual in [("norm and residual", True), ("plain", False)]
+}
+show(figures.lines(depths, powers, across="layers", value="gradient that arrives, log10"))
 
 # %% [markdown]
 # ## 12 Encoder, decoder, encoder-decoder
@@ -1243,13 +1240,21 @@ print(
     "· none of the others above 0.45:",
     max(learned[name][1] for name in ["LSTM", "RNN", "MLP"]) <= 0.45,
 )
-show(runs({name: losses for name, (*_, losses) in learned.items()}, level=math.log(8), title="Associative recall"))
+show(
+    runs(
+        {name: losses for name, (*_, losses) in learned.items()},
+        level=math.log(8),
+        title="Associative recall",
+        weight=0.6,
+    )
+)
 
 # %% [markdown]
-# Attention solves it; the other three find out which colours are in the list and get no further. Not that it could not
-# be written into their weights: an LSTM has room for eight colours. But it would have to file away every pair while it
-# reads, not knowing what will be asked, through one state; and an MLP has to learn the comparison anew for each pair of
-# places. Attention has the comparison built in, and once it has found it, it has it for all places.
+# Attention solves it; the other three find out at best which colours are in the list, and get no further. Not that
+# it could not be written into their weights: an LSTM has room for eight colours. But it would have to file away
+# every pair while it reads, not knowing what will be asked, through one state; and an MLP has to learn the
+# comparison anew for each pair of places. Attention has the comparison built in, and once it has found it, it has
+# it for all places.
 #
 # Note the shape of the blue curve: long nothing, then all at once. What it found in that moment can be seen. The lines
 # of one list (above a weight of 0.2), in the first and the second layer:
@@ -1272,6 +1277,26 @@ show(attention_links(torch.stack(looks), words, titles=["first layer", "second l
 # et al., 2022).
 
 # %% [markdown]
+# ### Attention over a picture
+#
+# Nothing in this lesson asked that the tokens be words. Cut a picture into cells, give each a vector, and attention
+# works as before. CLIP's image tower ends so: the mean of all cells asks the cells, and what it is answered is the
+# vector of the picture. Here is where its heads look in the picture of section 1:
+
+# %%
+from course_lib.models.recipes.inputs import pixel_values
+
+with torch.no_grad():
+    feature_map = clip_model.vision_model.forward_features(pixel_values(microworld.render([scene])))
+    looks = clip_model.vision_model.pool.weights(feature_map)[0]
+print("weights of the heads over an 8 x 8 grid of cells:", tuple(looks.shape))
+show(figures.attention_map(microworld.render([scene], 256)[0], looks))
+
+# %% [markdown]
+# One mechanism for words, for cells of a picture, and (lesson 08 onwards) for words that look at cells: that is why
+# vision-language models are built of it.
+
+# %% [markdown]
 # ## 15 Break it
 #
 # Everything in a Transformer has a reason. Take the parts away, one at a time.
@@ -1291,7 +1316,7 @@ def unscaled():
 
 without_scale = learn(unscaled)
 print("divided by √d:", runtime.measured(learned["attention"][1]), "  not divided:", runtime.measured(without_scale[1]))
-show(runs({"divided by √d": learned["attention"][2], "not divided": without_scale[2]}, level=math.log(8)))
+show(runs({"divided by √d": learned["attention"][2], "not divided": without_scale[2]}, level=math.log(8), weight=0.6))
 
 # %% [markdown]
 # With heads of 64 dimensions the scores are eight times as large. The softmax is nearly a choice of one from the first
@@ -1351,13 +1376,15 @@ for name, network in [("with the mask", sorter), ("without", peeking)]:
         forced = network(test_lists.input_ids, test_lists.decoder_input_ids, test_lists.attention_mask).argmax(dim=-1)
     print(f"{name:14} given the right answer so far {runtime.measured(all_right(forced, test_lists))}", end="   ")
     print(f"writing by itself {runtime.measured(all_right(write(network, test_lists), test_lists))}")
-print("read :", *digits(test_lists.input_ids[row].tolist()))
-print("wrote:", *digits(write(peeking, test_lists)[row].tolist()))
+nonsense = write(peeking, test_lists)[row].tolist()
+print("read   ", "".join(read))
+print("wrote ≈", "".join(str(token - FIRST_SYMBOL) if token >= FIRST_SYMBOL else "." for token in nonsense))
 
 # %% [markdown]
 # The loss falls even faster: the next digit stands right there, one place further on, and is simply copied. Even a test
 # with teacher forcing is passed. Only when it has to write, when there is nothing to copy yet, does it come out that it
-# learned nothing about sorting. **A loss that is too good to be true is a mask that is missing.**
+# learned nothing about sorting: it read the list above, and wrote what stands below it. **A loss that is too good
+# to be true is a mask that is missing.**
 
 # %% [markdown]
 # ### Pre-norm and post-norm without a warm-up
@@ -1464,26 +1491,6 @@ if full_scale:
     print("lists sorted without a mistake:", runtime.measured(share))
 else:
     print("written:", tuple(written.shape), "· after three steps there is nothing to see: run this on a GPU")
-
-# %% [markdown]
-# ### Attention over a picture
-#
-# Nothing in this lesson asked that the tokens be words. Cut a picture into cells, give each a vector, and attention
-# works as before. CLIP's image tower ends so: the mean of all cells asks the cells, and what it is answered is the
-# vector of the picture. Here is where its heads look in the picture of section 1:
-
-# %%
-from course_lib.models.recipes.inputs import pixel_values
-
-with torch.no_grad():
-    feature_map = clip_model.vision_model.forward_features(pixel_values(microworld.render([scene])))
-    looks = clip_model.vision_model.pool.weights(feature_map)[0]
-print("weights of the heads over an 8 x 8 grid of cells:", tuple(looks.shape))
-show(figures.attention_map(microworld.render([scene], 256)[0], looks))
-
-# %% [markdown]
-# One mechanism for words, for cells of a picture, and (lesson 08 onwards) for words that look at cells: that is why
-# vision-language models are built of it.
 
 # %% [markdown]
 # ## 17 Looking back
