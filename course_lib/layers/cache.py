@@ -49,10 +49,12 @@ class LayerCache:
         self.context: tuple[Tensor, Tensor] | None = None
 
     def reorder(self, rows: Tensor) -> None:
-        """Sequence i becomes what sequence rows[i] (B) was: beams that live on take the place of those that do not."""
+        """Sequence i becomes what sequence rows[i] was: beams that live on take the place of those that do not.
+
+        There may be more rows than there were sequences.
+        """
         if self.keys is not None:
-            self.keys[:, :, : self.length] = self.keys[rows, :, : self.length]
-            self.values[:, :, : self.length] = self.values[rows, :, : self.length]
+            self.keys, self.values = self.keys[rows], self.values[rows]
         if self.context is not None:
             self.context = self.context[0][rows], self.context[1][rows]
 
@@ -92,8 +94,9 @@ class KeyValueCache:
         return len(self.layers)
 
     def reorder(self, rows: Tensor) -> None:
-        """Sequence i becomes what sequence rows[i] (B) was, in all layers."""
-        if torch.equal(rows, torch.arange(len(rows), device=rows.device)):
+        """Sequence i becomes what sequence rows[i] was, in all layers; there may be more rows than sequences."""
+        keys = self.layers[0].keys
+        if keys is not None and torch.equal(rows, torch.arange(len(keys), device=rows.device)):
             return
         for layer in self.layers:
             layer.reorder(rows)

@@ -1,11 +1,13 @@
 """Lesson 03: language models beside transformers'."""
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from course_lib.authoring.parity.rows import ParityRow, difference, disturb, small_transformer, tell_apart
+from course_lib.generation import beam_search, greedy, sample
 from course_lib.models.bart import BART
 from course_lib.models.bert import BERTForPretraining
 from course_lib.models.gpt2 import GPT2
@@ -119,6 +121,59 @@ def bart_beside_transformers(sizes: dict | None = None, mask: str | None = "righ
     return _encoder_decoder_rows("BART", "transformers BartForConditionalGeneration", *bart_pair(sizes, seed), mask)
 
 
+def generation_beside_transformers(
+    pair: Callable[..., tuple[nn.Module, nn.Module]] = gpt2_pair,
+    way: dict | None = None,
+    mask: str | None = "left",
+    use_cache: bool = True,
+    new: int = 12,
+    seed: int = 0,
+    end: int | None = None,
+) -> list[ParityRow]:
+    """Greedy, sampling or beam search beside transformers' generate(): how many of the texts differ, which is to be 0.
+
+    Args:
+        pair: which two models.
+        way: what both are told, by transformers' names: {} for greedy, `do_sample` with the same state of chance,
+            `num_beams` for beam search.
+        mask: where the prompts are padded.
+        use_cache: whether ours keeps keys and values.
+        new: how many tokens are written at most.
+        seed: of weights, prompts and chance.
+        end: the end token; None for one that greedy writes in the middle of a text.
+    """
+    ours, theirs = pair(seed=seed)
+    way = dict(way or {})
+    input_ids, attention_mask = token_ids(5, 9, mask)
+    asked = {"attention_mask": attention_mask, "max_new_tokens": new, "use_cache": True}
+    if end is None:
+        end = theirs.generate(input_ids, do_sample=False, eos_token_id=None, **asked)[0, -new // 2].item()
+    torch.manual_seed(seed)
+    with without_warnings():
+        wanted = theirs.generate(
+            input_ids, **{"do_sample": False, "top_k": 0} | way, eos_token_id=end, pad_token_id=0, **asked
+        )
+    torch.manual_seed(seed)
+    special = {"eos_token_id": end, "pad_token_id": 0, "use_cache": use_cache, "max_new_tokens": new}
+    special["force_eos"] = way.pop("forced_eos_token_id", None) is not None
+    if way.pop("do_sample", False):
+        what, got = "sampled tokens", sample(ours, input_ids, attention_mask, **way, **special)
+    elif "num_beams" in way:
+        beams = way.pop("num_beams")
+        what, got = "beam search", beam_search(ours, input_ids, attention_mask, beams=beams, **way, **special)
+    else:
+        what, got = "greedy tokens", greedy(ours, input_ids, attention_mask, **special)
+    first = 1 if hasattr(ours, "encode") else input_ids.shape[1]
+    apart = sum(_text(one, first, end) != _text(other, first, end) for one, other in zip(got, wanted, strict=True))
+    return [ParityRow(type(ours).__name__, "transformers generate()", what, float(apart), tolerance=0.0)]
+
+
+def _text(ids: Tensor, first: int, end: int) -> list[int]:
+    """The tokens up to the first end token; what follows it is padding."""
+    ids = ids.tolist()
+    return ids[: ids.index(end, first) + 1] if end in ids[first:] else ids
+
+
 def token_ids(count: int, length: int, mask: str | None = None) -> tuple[Tensor, Tensor | None]:
     """Random texts, none with a special token inside; and a mask that hides 0 to 3 tokens at one end of each."""
     input_ids = torch.randint(3, VOCABULARY, (count, length))
@@ -166,6 +221,13 @@ def _encoder_decoder_rows(system: str, reference: str, ours, theirs, mask: str |
     ]
 
 
+PAIRS = (gpt2_pair, llama_pair, t5_pair, bart_pair)
+WAYS: tuple[dict, ...] = (
+    {},
+    {"do_sample": True, "temperature": 0.7, "top_k": 20, "top_p": 0.9},
+    {"num_beams": 3},
+)
+
 COMPARISONS: list[Callable[[], list[ParityRow]]] = [
     bert_beside_transformers,
     gpt2_beside_transformers,
@@ -173,4 +235,5 @@ COMPARISONS: list[Callable[[], list[ParityRow]]] = [
     t5_beside_transformers,
     lambda: t5_beside_transformers({"feed_forward_proj": "gated-gelu"}),
     bart_beside_transformers,
+    *(partial(generation_beside_transformers, pair, way) for pair in PAIRS for way in WAYS),
 ]
