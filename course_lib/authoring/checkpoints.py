@@ -1,6 +1,6 @@
 """Trains the course's embedded checkpoints again: `make checkpoints`.
 
-    python -m course_lib.authoring.checkpoints            # the vision backbone, then the CLIP that stands on it
+    python -m course_lib.authoring.checkpoints            # the vision backbone, then the CLIP and the ViT it teaches
     python -m course_lib.authoring.checkpoints clip       # one of them
     python -m course_lib.authoring.checkpoints seeds      # the recipes of lesson 06 on ten seeds: what its thresholds
     rest on
@@ -21,7 +21,7 @@ import torch
 
 from course_lib.data.microworld import VOCABULARY
 from course_lib.data.transforms import HALF_MEAN, HALF_STD
-from course_lib.files import data_folder, write_atomically, write_manifest
+from course_lib.files import cache_folder, data_folder, write_atomically, write_manifest
 from course_lib.models.recipes import clip, vision
 from course_lib.pretrained import course
 from course_lib.runtime import THREADS
@@ -31,6 +31,8 @@ from course_lib.training.loop import TrainingConfig
 # Longer than in the lesson: what later lessons start from may take some minutes, once.
 VISION = dataclasses.replace(vision.DENSE_VISION, steps=2000)
 VISION_PICTURES = 24_000
+VIT = vision.DISTILLED_VIT
+VIT_PICTURES = 24_000
 CLIP = dataclasses.replace(clip.FROM_VISION, steps=900)
 CLIP_PICTURES = 24_000
 CLIP_PICTURES_SEED = 2
@@ -51,6 +53,22 @@ def train_vision(folder: Path) -> None:
         "results": _rounded(vision.measure_vision(model)),
     }
     save_checkpoint(folder / "vision.safetensors", model.state_dict(), card)
+
+
+def train_vit(folder: Path) -> None:
+    """Writes vit.safetensors and vit.json; needs vision.safetensors. Interrupted, it goes on where it stopped."""
+    model, _ = vision.train_vit(VIT_PICTURES, config=VIT, resume_from=cache_folder() / "checkpoint_vit.run")
+    card = {
+        "name": "vit",
+        "what": "DenseDetector on a ViT: 64 patches of 8 x 8 pixels, each of which says what object is there",
+        "command": "make checkpoints (python -m course_lib.authoring.checkpoints vit)",
+        "data": f"{VIT_PICTURES} pictures of the microworld's split 'train', seed {VIT.seed}; no held-out pair",
+        "distilled_from": {"vision": course.load("vision")[2]["sha256"]},
+        **_made_by(VIT),
+        "config": model.config.to_dict(),
+        "results": _rounded(vision.measure_vision(model)),
+    }
+    save_checkpoint(folder / "vit.safetensors", model.state_dict(), card)
 
 
 def train_clip(folder: Path) -> None:
@@ -161,12 +179,14 @@ def _rounded(results: dict[str, float]) -> dict[str, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Train the course's embedded checkpoints again.")
-    parser.add_argument("which", nargs="*", choices=["vision", "clip", "seeds", []], help="default: vision, then clip")
-    asked = parser.parse_args().which or ["vision", "clip"]
+    parser.add_argument(
+        "which", nargs="*", choices=["vision", "vit", "clip", "seeds", []], help="default: the first three"
+    )
+    asked = parser.parse_args().which or ["vision", "vit", "clip"]
     os.environ["COURSE_DEVICE"] = "cpu"
     folder = data_folder() / "checkpoints"
     for name in asked:
-        {"vision": train_vision, "clip": train_clip, "seeds": try_seeds}[name](folder)
+        {"vision": train_vision, "vit": train_vit, "clip": train_clip, "seeds": try_seeds}[name](folder)
         write_readme(folder)
         write_manifest()
     for name in asked:
