@@ -1041,10 +1041,10 @@ print("ResNet at least 0.5:", results["ResNet"][1] >= 0.5, "· ViT below 0.5:", 
 # %% [markdown]
 # All of them begin on a *plateau* at $\ln 8 = 2.08$, the loss of blind guessing. Shape is not in any single pixel, and
 # until the first layers see edges, the last have nothing to work with. Convolutions with BatchNorm leave the plateau
-# within these few steps. ViT and Swin need far longer, and so does ConvNeXt, a convolution with the transformers' norms
-# and initial weights: what decides here is not attention alone. Modern designs are made for long training with much
-# data. (On a GPU this section gives everyone twenty times the steps and seven times the pictures: look there what
-# becomes of the order.)
+# within these few steps; VGG, which has none, does not. ViT and Swin need far longer, and so does ConvNeXt, a
+# convolution with the transformers' norms and initial weights: what decides here is not attention alone. Modern designs
+# are made for long training with much data. (On a GPU this section gives everyone twenty times the steps and seven
+# times the pictures: look there what becomes of the order.)
 #
 # Is the ViT broken, then? Ask it for something that *can* be read from single patches, the colour:
 
@@ -1151,6 +1151,10 @@ for name in ("shape", "colour", "recall", "held-out shape"):
 print("shape of the ViT at least 0.9:", vit_scores["shape"] >= 0.9, "(chance: 0.125)")
 
 # %% [markdown]
+# Where labels alone left a ViT near chance, a teacher makes it see. One thing it took over only in part: on the
+# held-out pairs the backbone is hardly worse than on others, the ViT clearly is. It has fewer assumptions that would
+# keep colour and shape apart.
+#
 # **What does a patch token know?** Take the tokens of the patches that hold an object's centre, after each of the
 # blocks, and fit a linear map from them to the classes, by least squares on one half of the objects. Can the shape of
 # the other half be read from that one token? The colour?
@@ -1193,9 +1197,9 @@ show(
 print("the shape is known better after the blocks than before:", knows["shape"][-1] > knows["shape"][0] + 0.2)
 
 # %% [markdown]
-# A patch of 8 x 8 pixels shows its colour from the start. The shape is in no single patch: it comes in block by block,
-# through attention, from the neighbours. *From where* can be seen in the attention weights. The query is the patch
-# framed below, in the middle of an object:
+# A patch of 8 x 8 pixels says much about the colour by itself, and one block settles it. The shape is in no single
+# patch: it comes in block by block, through attention, from the neighbours. *From where* can be seen in the attention
+# weights. The query is the patch framed below, in the middle of an object:
 
 # %%
 which = next(i for i, scene in enumerate(scenes) if len(scene.objects) == 4)
@@ -1651,7 +1655,7 @@ print("without positions the shape suffers:", shuffled["no positions"]["shape"] 
 
 # %% [markdown]
 # The colour, which one patch shows by itself, survives nearly everything. The shape needs to know which patch lies
-# beside which, and the position vectors are the only ones who can tell.
+# beside which, and only the position vectors can tell.
 
 # %% [markdown]
 # ## 17 At full scale
