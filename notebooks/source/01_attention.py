@@ -82,8 +82,8 @@ show(attention_links(maps[0], words, titles=[f"head {head + 1}" for head in rang
 # %% [markdown]
 # The left column of each panel asks, the right column answers, and the thicker a line, the more of the answer comes
 # from there. In head 2 *heart* looks at *blue*, in head 1 *circle* looks at *big*. Nobody programmed these lines: they
-# were learned, because they help to tell captions apart. (All lines go
-# up or stay level: a word of this encoder sees only what stands before it. Section 9 says how.)
+# were learned, because they help to tell captions apart. (All lines go up or stay level: a word of this encoder sees
+# only what stands before it. Section 9 says how.)
 #
 # To get there from nothing takes six ideas about networks (sections 2 to 7) and six about attention and how models made
 # of it are trained (8 to 13). Then come the experiments: a task that attention solves and others do not (14), and
@@ -1320,7 +1320,8 @@ show(runs({"divided by √d": learned["attention"][2], "not divided": without_sc
 
 # %% [markdown]
 # With heads of 64 dimensions the scores are eight times as large. The softmax is nearly a choice of one from the first
-# step, its slope is nearly 0, and the way to look up is not found within the run.
+# step, its slope is nearly 0, and the way to look up is found late or, as here, not within the run. (Over ten seeds the
+# divided one reached 1.00 every time, the other between 0.24 and 0.6.)
 #
 # ### Without positions
 #
