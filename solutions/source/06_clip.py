@@ -359,8 +359,9 @@ check("06.6", CLIPHead)
 # over all 256 pairs at `logit_scale`. Return the two trained projections and the list of the losses, one for each step; the
 # first is the loss at the start, by which the check tells whether it is CLIP's.
 #
-# How many steps, at which learning rate and by which optimiser is up to you. As a reminder, here is the loop on a problem of
-# one number: which $w$ makes $(w - 3)^2$ smallest?
+# How many steps, at which learning rate and by which optimiser is up to you.
+#
+# **Example.** As a reminder, here is the loop on a problem of one number: which $w$ makes $(w - 3)^2$ smallest?
 
 # %%
 w = torch.tensor(0.0, requires_grad=True)
