@@ -1,6 +1,6 @@
 """Trains the course's embedded checkpoints again: `make checkpoints`.
 
-    python -m course_lib.authoring.checkpoints            # the vision backbone, then the CLIP and the ViT it teaches
+    python -m course_lib.authoring.checkpoints            # the vision backbone, what stands on it, the GPT
     python -m course_lib.authoring.checkpoints clip       # one of them
     python -m course_lib.authoring.checkpoints seeds      # the recipes of lesson 06 on ten seeds: what its thresholds
     rest on
@@ -22,7 +22,7 @@ import torch
 from course_lib.data.microworld import VOCABULARY
 from course_lib.data.transforms import HALF_MEAN, HALF_STD
 from course_lib.files import cache_folder, data_folder, write_atomically, write_manifest
-from course_lib.models.recipes import clip, vision
+from course_lib.models.recipes import clip, language, vision
 from course_lib.pretrained import course
 from course_lib.runtime import THREADS
 from course_lib.training.checkpoints import save_checkpoint
@@ -33,6 +33,7 @@ VISION = dataclasses.replace(vision.DENSE_VISION, steps=2000)
 VISION_PICTURES = 24_000
 VIT = vision.DISTILLED_VIT
 VIT_PICTURES = 24_000
+LANGUAGE_SCENES = 4000
 CLIP = dataclasses.replace(clip.FROM_VISION, steps=900)
 CLIP_PICTURES = 24_000
 CLIP_PICTURES_SEED = 2
@@ -90,6 +91,23 @@ def train_clip(folder: Path) -> None:
     save_checkpoint(folder / "clip.safetensors", model.state_dict(), card)
 
 
+def train_language(folder: Path) -> None:
+    """Writes language.safetensors and language.json. Interrupted, it goes on where it stopped."""
+    model, _ = language.train_language(LANGUAGE_SCENES, resume_from=cache_folder() / "checkpoint_language.run")
+    tokenizer = language.language_tokenizer()
+    card = {
+        "name": "language",
+        "what": f"GPT-2 of {model.config.layers} layers on whole words: captions, questions with answers, dialogues",
+        "command": "make checkpoints (python -m course_lib.authoring.checkpoints language)",
+        "data": f"all texts of {LANGUAGE_SCENES} scenes of the microworld's split 'train', seed 3; no held-out pair",
+        **_made_by(language.LANGUAGE),
+        "vocabulary": list(tokenizer.vocabulary),
+        "config": model.config.to_dict(),
+        "results": _rounded(language.measure_language(model)),
+    }
+    save_checkpoint(folder / "language.safetensors", model.state_dict(), card)
+
+
 def try_seeds(folder: Path) -> None:
     """Writes seeds.json: what the recipes of lesson 06 reach on each of ten seeds, none left out.
 
@@ -138,7 +156,7 @@ def write_readme(folder: Path) -> None:
             f"- command: `{card['command']}`\n- data: {card['data']}\n- steps: {card['training']['steps']} of "
             f"{card['training']['batch_size']}, AdamW, peak rate {card['training']['learning_rate']}, seed "
             f"{card['training']['seed']}\n- measured on: {card['measured_on']}\n- SHA-256: `{card['sha256']}`",
-            "| measured on pictures never trained on | |\n|---|---|\n"
+            "| measured on scenes never trained on | |\n|---|---|\n"
             + "\n".join(f"| {name} | {value:.3f} |" for name, value in card["results"].items()),
         ]
     if (folder / SEEDS_FILE).exists():
@@ -180,13 +198,15 @@ def _rounded(results: dict[str, float]) -> dict[str, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description="Train the course's embedded checkpoints again.")
     parser.add_argument(
-        "which", nargs="*", choices=["vision", "vit", "clip", "seeds", []], help="default: the first three"
+        "which", nargs="*", choices=["vision", "vit", "clip", "language", "seeds", []], help="default: the first four"
     )
-    asked = parser.parse_args().which or ["vision", "vit", "clip"]
+    asked = parser.parse_args().which or ["vision", "vit", "clip", "language"]
     os.environ["COURSE_DEVICE"] = "cpu"
     folder = data_folder() / "checkpoints"
     for name in asked:
-        {"vision": train_vision, "vit": train_vit, "clip": train_clip, "seeds": try_seeds}[name](folder)
+        {"vision": train_vision, "vit": train_vit, "clip": train_clip, "language": train_language, "seeds": try_seeds}[
+            name
+        ](folder)
         write_readme(folder)
         write_manifest()
     for name in asked:
