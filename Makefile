@@ -16,9 +16,12 @@ READY := .venv/ready
 # Waiting threads sleep instead of spinning: two cores that are shared stay usable.
 export OMP_WAIT_POLICY ?= passive
 
-# Tests need no network, and are not let near it; sums form in one order with a fixed number of threads.
+# Tests need no network, and are not let near it. Two processes share the files of tests (WORKERS=4: four do), each with
+# one thread: sums form in one order.
+WORKERS ?= 2
+PYTEST = $(BIN)/pytest -q -n $(WORKERS) --dist loadfile
 test quick: export HF_HUB_OFFLINE = 1
-test quick: export OMP_NUM_THREADS = 2
+test quick: export OMP_NUM_THREADS = 1
 test quick: export MPLBACKEND = Agg
 test quick: export TOKENIZERS_PARALLELISM = false
 
@@ -37,10 +40,10 @@ run: $(READY)  ## run a lesson without a browser: make run LESSON=06
 	@$(BIN)/course run $(LESSON)
 
 test: lint  ## everything: lint, unit tests, every notebook executed and compared, sources and notebooks in step
-	$(BIN)/pytest --nbval -q tests $(wildcard notebooks solutions)
+	$(PYTEST) --nbval tests $(wildcard notebooks solutions)
 
 quick: $(READY)  ## the fast unit tests only
-	$(BIN)/pytest -q -m "not slow" tests
+	$(PYTEST) -m "not slow" tests
 
 notebooks: $(READY)  ## build and execute the notebooks whose sources changed (LESSON=06: only that; FORCE=1: even so)
 	$(BIN)/python -m course_lib.authoring.notebooks $(if $(FORCE),--force) $(LESSON)
