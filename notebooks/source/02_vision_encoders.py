@@ -419,8 +419,8 @@ print(
 # any size of the picture. Most classifiers below end with it.
 #
 # **The receptive field** of a cell is the square of pixels that can change it. Let $r_l$ be its side after layer $l$,
-# and $j_l$ the *jump*, how many pixels apart two neighbouring cells look. With kernel $k_l$ and stride $s_l$, and $r_0
-# = j_0 = 1$:
+# and $j_l$ the *jump*, how many pixels apart two neighbouring cells look. With kernel $k_l$ and stride $s_l$, and
+# $r_0=j_0=1$:
 #
 # $$r_l = r_{l-1} + (k_l - 1)\, j_{l-1}, \qquad j_l = j_{l-1}\, s_l$$
 
@@ -671,9 +671,9 @@ show(
 )
 
 # %% [markdown]
-# With shortcuts the first block hears the loss about as loudly as the last. Without them the gradient changes by a
-# factor per layer, and over thirty blocks by orders of magnitude: no learning rate suits both ends. Section 16 trains
-# both.
+# With shortcuts the gradient at the first block is within a factor of some twenty of that at the last. Without them it
+# changes by a factor in every layer, and over thirty blocks by four orders of magnitude: no learning rate suits both
+# ends. Section 16 trains both.
 
 # %% [markdown]
 # ## 8 EfficientNet: cheaper convolutions, scaled together
@@ -774,7 +774,8 @@ print(torch.allclose(tokens, embed(x).flatten(2).transpose(1, 2), atol=1e-4))
 # %% [markdown]
 # Two things are added. A learned **class token** stands before the patches; it has no pixels of its own, collects what
 # it needs by attention, and becomes the picture's vector. And each place gets a learned **position** vector, since
-# attention itself does not know where a token stands. Then an ordinary transformer encoder (pre-norm, as in lesson 01):
+# attention itself does not know where a token stands. Then an ordinary transformer encoder (pre-norm, as in lesson 01).
+# With $p_i$ the row of numbers of patch $i$, what the first block gets is
 #
 # $$z_0 = [x_{\text{class}};\; p_1 E;\; \dots;\; p_N E] + E_{\text{pos}}$$
 
@@ -1023,9 +1024,9 @@ for name in contenders:
     results[name] = (history.seconds, recognition.measure_recognition(fitted[name], test), parameters(fitted[name]))
 
 # %%
-print(f"{'':17} parameters   seconds   shapes right   (chance 0.125)")
+print(f"{'':17} parameters   shapes right   seconds   (chance 0.125)")
 for name, (seconds, reached, size) in results.items():
-    print(f"{name:17} {size:10,}   {runtime.measured(seconds, 0):>7}   {runtime.measured(reached)}")
+    print(f"{name:17} {size:10,}   {runtime.measured(reached)}        {runtime.measured(seconds, 0)}")
 show(drawings.budget(results, value="shapes right", chance=1 / 8))
 
 # %%
@@ -1121,8 +1122,8 @@ print("shape on test pictures at least 0.99:", scores["shape"] >= 0.99)
 
 # %% [markdown]
 # `held-out` are the eight pairs of colour and shape that no training picture holds (no green triangle, for one): it has
-# learned the two apart. Here is what the cells say. Heat is the probability that an object's centre is there; the
-# arrowheads of a detector are nothing but these peaks.
+# learned the two apart. Here is what the cells say. Heat is the probability that an object's centre is there; a
+# detector's answers stand on these peaks.
 
 # %%
 with torch.no_grad():
@@ -1130,9 +1131,9 @@ with torch.no_grad():
 show(figures.token_map(images[:4], output.objectness.sigmoid(), value="probability of a centre", columns=4))
 
 # %% [markdown]
-# **The distilled ViT.** Section 12's ViT learned nothing about shapes from labels in the time we have. But there is a
-# better teacher than labels: a network that already sees. In **distillation** a *student* learns to say what a
-# *teacher* says. The backbone gives 96 numbers in every cell of every picture, and a ViT with patches of 8 x 8 pixels
+# **The distilled ViT.** Section 12's ViT learned hardly anything about shapes from labels in the time we have. But
+# there is a better teacher than labels: a network that already sees. In **distillation** a *student* learns to say what
+# a *teacher* says. The backbone gives 96 numbers in every cell of every picture, and a ViT with patches of 8 x 8 pixels
 # has exactly one token per cell. So each patch token is asked the backbone's questions (what object, where?), and
 # besides has to predict the backbone's 96 numbers there. Later lessons that need *patch tokens* take them from here.
 
@@ -1151,9 +1152,9 @@ for name in ("shape", "colour", "recall", "held-out shape"):
 print("shape of the ViT at least 0.9:", vit_scores["shape"] >= 0.9, "(chance: 0.125)")
 
 # %% [markdown]
-# Where labels alone left a ViT near chance, a teacher makes it see. One thing it took over only in part: on the
-# held-out pairs the backbone is hardly worse than on others, the ViT clearly is. It has fewer assumptions that would
-# keep colour and shape apart.
+# Where labels alone left a ViT guessing, a teacher makes it see. One thing it took over only in part: on the held-out
+# pairs the backbone is hardly worse than on others, the ViT clearly is. It has fewer assumptions that would keep colour
+# and shape apart.
 #
 # **What does a patch token know?** Take the tokens of the patches that hold an object's centre, after each of the
 # blocks, and fit a linear map from them to the classes, by least squares on one half of the objects. Can the shape of
@@ -1296,11 +1297,11 @@ print("the checkpoint beats training from scratch by 0.1 or more:", best >= tran
 
 # %% [markdown]
 # (The dashed line is the answer that is most frequent in the test: chance, for somebody who knows the frequencies.)
-# With 25 labels and the checkpoint one gets further than with 2,000 labels and none. Which way to use it depends on how
-# many labels there are. A probe has 388 numbers to fit and cannot forget anything: best with few. Fine-tuning reshapes
-# the features for the task: best with many. And it needs a decent last layer to begin with: a random one sends random
-# gradients down, and they spoil the features before the head has learned to use them. So: probe first, fine-tune from
-# there if the labels suffice (Kumar et al., 2022).
+# With 100 labels and the checkpoint one gets further than with 2,000 labels and none. Which way to use it depends on
+# how many labels there are. A probe has 388 numbers to fit and cannot forget anything: best with few. Fine-tuning
+# reshapes the features for the task: best with many. And it needs a decent last layer to begin with: a random one sends
+# random gradients down, and they spoil the features before the head has learned to use them. So: probe first, fine-tune
+# from there if the labels suffice (Kumar et al., 2022).
 
 # %% [markdown]
 # ## 15 Detection and segmentation in outline
@@ -1447,7 +1448,7 @@ for name, said in [("cell at the centre", of_cell), ("mean of the region", of_cu
 #
 # A third head draws, for each cut-out, a small **mask**: for each of 28 x 28 cells of the box, does it belong to the
 # object? The loss is a binary cross-entropy per cell. We cut regions out of an *early* map of the backbone (16 x 16
-# cells; late maps have forgotten where exactly an edge was), freeze it, and train just the mask head:
+# cells, finer than the last), freeze it, and train just the mask head:
 
 # %%
 paper_card("mask_rcnn")
@@ -1527,9 +1528,10 @@ show(drawings.masks_over(microworld.render([test_scenes[n] for n in shown], 128)
 #
 # $$C_{ij} = -\hat p_i(c_j) + 5\,\lVert \hat b_i - b_j \rVert_1 + 2\,\big(1 - \text{GIoU}(\hat b_i, b_j)\big)$$
 #
-# GIoU, the *generalised* IoU, also tells how far apart two boxes are that do not meet. The matching with the least
-# total cost is found by the Hungarian algorithm. With six answers and three objects there are 120 matchings, so we can
-# try them all and compare:
+# ($\hat p_i$ and $\hat b_i$ are the probabilities and the box of answer $i$, $b_j$ the box of object $j$.) GIoU, the
+# *generalised* IoU, also tells how far apart two boxes are that do not meet. The matching with the least total cost is
+# found by the Hungarian algorithm. With six answers and three objects there are 120 matchings, so we can try them all
+# and compare:
 
 # %%
 paper_card("detr")
@@ -1616,7 +1618,8 @@ print("the mode decides:", hits["training mode"] < hits["evaluation mode"])
 
 # %% [markdown]
 # What made the class different from others was its mean, and that is just what the batch's own statistics take away.
-# This mistake gives no error either, and with mixed batches it hardly shows.
+# This mistake gives no error either, and with mixed batches it hardly shows. (A third silent mistake, the wrong
+# normalisation, was measured in section 3.)
 
 # %% [markdown]
 # **Take the positions away.** The distilled ViT once more, on the 500 test pictures: as it is; with its position
