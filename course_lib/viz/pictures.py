@@ -360,9 +360,10 @@ def assignment(costs, pairs: Sequence[tuple[int, int]], rows: Sequence[str], col
     axes.xaxis.tick_top()
     axes.set_xticks(range(len(columns)), columns)
     axes.set_yticks(range(len(rows)), rows)
-    said = ", ".join(f"{rows[row]} with {columns[column]}" for row, column in pairs)
     return describe(
-        figure, f"Costs of matching predictions (rows) with objects (columns); framed are the pairs: {said}."
+        figure,
+        f"Costs of matching {len(rows)} predictions (rows) with {', '.join(columns)} (columns), the darker the dearer; "
+        f"the {len(pairs)} pairs of the matching are framed, at most one in each row and column.",
     )
 
 
