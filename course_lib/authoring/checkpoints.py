@@ -33,7 +33,8 @@ VISION = dataclasses.replace(vision.DENSE_VISION, steps=2000)
 VISION_PICTURES = 24_000
 VIT = vision.DISTILLED_VIT
 VIT_PICTURES = 24_000
-LANGUAGE_SCENES = 4000
+LANGUAGE = dataclasses.replace(language.LANGUAGE, steps=1000)
+LANGUAGE_SCENES = 8000
 CLIP = dataclasses.replace(clip.FROM_VISION, steps=900)
 CLIP_PICTURES = 24_000
 CLIP_PICTURES_SEED = 2
@@ -93,14 +94,15 @@ def train_clip(folder: Path) -> None:
 
 def train_language(folder: Path) -> None:
     """Writes language.safetensors and language.json. Interrupted, it goes on where it stopped."""
-    model, _ = language.train_language(LANGUAGE_SCENES, resume_from=cache_folder() / "checkpoint_language.run")
+    resume_from = cache_folder() / "checkpoint_language.run"
+    model, _ = language.train_language(LANGUAGE_SCENES, config=LANGUAGE, resume_from=resume_from)
     tokenizer = language.language_tokenizer()
     card = {
         "name": "language",
         "what": f"GPT-2 of {model.config.layers} layers on whole words: captions, questions with answers, dialogues",
         "command": "make checkpoints (python -m course_lib.authoring.checkpoints language)",
         "data": f"all texts of {LANGUAGE_SCENES} scenes of the microworld's split 'train', seed 3; no held-out pair",
-        **_made_by(language.LANGUAGE),
+        **_made_by(LANGUAGE),
         "vocabulary": list(tokenizer.vocabulary),
         "config": model.config.to_dict(),
         "results": _rounded(language.measure_language(model)),
