@@ -37,7 +37,9 @@ class DecoderOnly:
             self.input_ids = input_ids if self.input_ids is None else torch.cat([self.input_ids, input_ids], 1)
             input_ids, first = self.input_ids, 0
         if self.mask is None:
-            return self.model(input_ids, cache=self.cache, read=-1)
+            if input_ids.shape[1] == 1:  # there is nothing to pick
+                return self.model(input_ids, None, None, self.cache)[:, 0]
+            return self.model(input_ids, None, None, self.cache, -1)
         mask, positions = self.mask[:, : self.length], self.positions[:, first : self.length]
         return self.model(input_ids, mask, positions, self.cache, -1)
 

@@ -95,7 +95,7 @@ class MultiHeadAttention(nn.Module):
         query, key, value = self.project(hidden_states)
         if cache is not None:
             key, value = cache.append(key, value)
-        if read is not None:
+        if read is not None:  # the others do not ask
             return self.out(self.ask_once(query, key, value, attention_mask, is_causal, read))
         dropout = self.dropout if self.training else 0.0
         return self.out(attend(query, key, value, attention_mask, is_causal, dropout, self.scale))
@@ -127,12 +127,11 @@ class MultiHeadAttention(nn.Module):
 
     def ask_once(self, query, key, value, attention_mask, is_causal: bool, read: Tensor | int) -> Tensor:
         """(B, heads · d): what one position of each sequence is answered; the others do not ask."""
-        if is_causal:
-            length, earlier = query.shape[2], key.shape[2] - query.shape[2]
-            last = torch.as_tensor(read, device=key.device).remainder(length).view(-1, 1, 1, 1) + earlier
-            # Whoever reads the last position sees them all, and needs no mask.
-            everything = isinstance(read, int) and read in (-1, length - 1)
-            attention_mask = None if everything else torch.arange(key.shape[2], device=key.device) <= last
+        length, positions = query.shape[2], key.shape[2]
+        # Whoever reads the last position sees all the others, and needs no mask.
+        if is_causal and not (isinstance(read, int) and read in (-1, length - 1)):
+            last = torch.as_tensor(read, device=key.device).remainder(length).view(-1, 1, 1, 1) + positions - length
+            attention_mask = torch.arange(positions, device=key.device) <= last
         elif attention_mask is not None:
             attention_mask = pick(attention_mask.transpose(1, 2), read).unsqueeze(2)
         query = pick(query.transpose(1, 2), read).unsqueeze(2)

@@ -9,6 +9,11 @@ from course_lib.layers.cache import KeyValueCache, LayerCache
 from course_lib.layers.mlp import MLP
 
 
+def drop(dropout: nn.Dropout, states: Tensor) -> Tensor:
+    """`dropout(states)`; not called in evaluation, for where one token is written at a time, idle calls take time."""
+    return dropout(states) if dropout.training else states
+
+
 class PreNormBlock(nn.Module):
     """Normalise, mix positions, add; normalise, transform each position, add.
 
@@ -36,8 +41,8 @@ class PreNormBlock(nn.Module):
     ) -> Tensor:
         """(B, T, D) -> (B, T, D), or (B, D) with `read`; arguments as in `MultiHeadAttention`."""
         mixed = self.attention(self.norm1(hidden_states), attention_mask, is_causal, read, cache)
-        hidden_states = pick(hidden_states, read) + self.dropout(mixed)
-        return hidden_states + self.dropout(self.mlp(self.norm2(hidden_states)))
+        hidden_states = pick(hidden_states, read) + drop(self.dropout, mixed)
+        return hidden_states + drop(self.dropout, self.mlp(self.norm2(hidden_states)))
 
     def __init__(
         self,
@@ -81,9 +86,9 @@ class PostNormBlock(nn.Module):
         cache: LayerCache | None = None,
     ) -> Tensor:
         """(B, T, D) -> (B, T, D), or (B, D) with `read`; arguments as in `MultiHeadAttention`."""
-        mixed = self.dropout(self.attention(hidden_states, attention_mask, is_causal, read, cache))
+        mixed = drop(self.dropout, self.attention(hidden_states, attention_mask, is_causal, read, cache))
         hidden_states = self.norm1(pick(hidden_states, read) + mixed)
-        return self.norm2(hidden_states + self.dropout(self.mlp(hidden_states)))
+        return self.norm2(hidden_states + drop(self.dropout, self.mlp(hidden_states)))
 
     def __init__(
         self,
@@ -142,10 +147,10 @@ class PreNormDecoderBlock(nn.Module):
             (B, T, D).
         """
         mixed = self.attention(self.norm1(hidden_states), attention_mask, is_causal, None, cache)
-        hidden_states = hidden_states + self.dropout(mixed)
+        hidden_states = hidden_states + drop(self.dropout, mixed)
         fetched = self.cross_attention(self.norm2(hidden_states), context, context_mask, cache)
-        hidden_states = hidden_states + self.dropout(fetched)
-        return hidden_states + self.dropout(self.mlp(self.norm3(hidden_states)))
+        hidden_states = hidden_states + drop(self.dropout, fetched)
+        return hidden_states + drop(self.dropout, self.mlp(self.norm3(hidden_states)))
 
     def __init__(
         self,
@@ -189,10 +194,10 @@ class PostNormDecoderBlock(nn.Module):
     ) -> Tensor:
         """(B, T, D), asking (B, S, C) -> (B, T, D); arguments as in `PreNormDecoderBlock`."""
         mixed = self.attention(hidden_states, attention_mask, is_causal, None, cache)
-        hidden_states = self.norm1(hidden_states + self.dropout(mixed))
+        hidden_states = self.norm1(hidden_states + drop(self.dropout, mixed))
         fetched = self.cross_attention(hidden_states, context, context_mask, cache)
-        hidden_states = self.norm2(hidden_states + self.dropout(fetched))
-        return self.norm3(hidden_states + self.dropout(self.mlp(hidden_states)))
+        hidden_states = self.norm2(hidden_states + drop(self.dropout, fetched))
+        return self.norm3(hidden_states + drop(self.dropout, self.mlp(hidden_states)))
 
     def __init__(
         self,

@@ -25,7 +25,8 @@ class LayerCache:
         Raises:
             InputError: there is no room, or these are for another batch.
         """
-        start, end = self.length, self.length + key.shape[2]
+        start, added = self.length, key.shape[2]
+        end = start + added
         if end > self.capacity:
             raise InputError(
                 f"the cache has room for {self.capacity} positions and was given {end}; "
@@ -34,13 +35,12 @@ class LayerCache:
         if self.keys is None:
             self.keys = key.new_empty(*key.shape[:2], self.capacity, key.shape[3])
             self.values = value.new_empty(*value.shape[:2], self.capacity, value.shape[3])
-        elif len(key) != len(self.keys):
+        elif key.shape[0] != self.keys.shape[0]:
             raise InputError(f"the cache holds {len(self.keys)} sequences and was given {len(key)}; make a new one")
-        keys, values = self.keys[:, :, :end], self.values[:, :, :end]
-        keys[:, :, start:] = key
-        values[:, :, start:] = value
+        self.keys.narrow(2, start, added).copy_(key)
+        self.values.narrow(2, start, added).copy_(value)
         self.length = end
-        return keys, values
+        return self.keys.narrow(2, 0, end), self.values.narrow(2, 0, end)
 
     def __init__(self, capacity: int):
         self.capacity, self.length = capacity, 0

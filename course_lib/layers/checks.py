@@ -68,7 +68,8 @@ def check_input_ids(
             f"input_ids has {input_ids.shape[1]} tokens a row{after}; this model has {context_length} positions: "
             f"tokenise with context_length={context_length} or less"
         )
-    low, high = torch.aminmax(input_ids)
+    # One token at a time is how models write, and a single number is looked at sooner than a range.
+    low, high = (int(input_ids),) * 2 if input_ids.numel() == 1 else torch.aminmax(input_ids)
     if low < 0 or high >= vocab_size:
         wrong = int(low if low < 0 else high)
         raise InputError(

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from course_lib.layers.attention import padding_mask
-from course_lib.layers.blocks import PreNormBlock, Transformer
+from course_lib.layers.blocks import PreNormBlock, Transformer, drop
 from course_lib.layers.cache import KeyValueCache
 from course_lib.layers.checks import check_input_ids
 from course_lib.pretrained import gpt2 as published
@@ -89,7 +89,7 @@ class GPT2(nn.Module):
         """The model from where tokens are vectors, (B, T, D): projected pictures enter here."""
         length, earlier = token_embeddings.shape[1], 0 if cache is None else cache.length
         where = slice(earlier, earlier + length) if position_ids is None else position_ids
-        hidden_states = self.dropout(token_embeddings + self.position_embedding[where])
+        hidden_states = drop(self.dropout, token_embeddings + self.position_embedding[where])
         mask = padding_mask(attention_mask, causal=True, queries=length)
         hidden_states = self.transformer(hidden_states, mask, mask is None, read, cache)
         return F.linear(self.final_norm(hidden_states), self.token_embedding.weight)
