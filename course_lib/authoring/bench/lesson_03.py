@@ -55,7 +55,7 @@ def training_steps() -> Iterator[Comparison]:
 
 
 def decoding() -> Iterator[Comparison]:
-    """Greedy decoding of one text with a cache, same weights and tokens: at the lesson's and at the checkpoint's size."""
+    """Greedy decoding of one text with a cache, same weights and tokens: the lesson's size and the checkpoint's."""
     for name, pair, layers, width, bound in (
         ("GPT-2", gpt2_pair, 2, 96, 1 / 3),
         ("GPT-2", gpt2_pair, 3, 128, 1 / 3),
