@@ -155,7 +155,7 @@ print("the last ones   :", ["".join(pair) for pair in merges[-6:]])
 
 # %% [markdown]
 # It begins with frequent pairs of letters and ends with whole words of the microworld. To *encode* a word, make the
-# same merges in the same order. Here it happens to "stars", step by step; a merge that finds nothing is left out:
+# same merges in the same order. Here it happens to "purple", step by step; a merge that finds nothing is left out:
 
 
 # %%
@@ -170,7 +170,7 @@ def encode_bpe(word, merges):
     return steps
 
 
-steps = encode_bpe("stars", merges)
+steps = encode_bpe("purple", merges)
 show(drawings.pieces({f"{number} merges": step for number, step in enumerate(steps)}))
 print("a word nobody saw:", encode_bpe("turquoise", merges)[-1])
 
@@ -962,8 +962,9 @@ print(
 )
 
 # %% [markdown]
-# Where does the advantage come from? Compare the loss in the *first* caption of a description with that in the *last*:
-# what is said last was mostly said before.
+# Where does the advantage come from? The captions of a description say different things in turn, so their losses rise
+# and fall. What tells is the *distance* between the curves: near the beginning LSTM and GPT-2 are nearly level; the
+# farther on, the more lies behind that attention can look up and a state has forgotten.
 
 
 # %%
@@ -979,6 +980,8 @@ five_gram = KneserNey(5, tokenizer.vocab_size).fit(train_ids.tolist(), ignore=0)
 losses = {name: by_place(model)[:72].view(9, 8).mean(dim=1) for name, model in
           {"5-gram": five_gram, "LSTM": lstm, "GPT-2": gpt}.items()}  # fmt: skip
 show(figures.lines(torch.arange(9) * 8 + 4, losses, across="place in the description", value="loss (nats per token)"))
+gap = losses["LSTM"] - losses["GPT-2"]
+print("the distance grows from the first caption to later ones:", bool(gap[4:].mean() > gap[:2].mean()))
 
 # %% [markdown]
 # ## 7 The course's language checkpoint
@@ -993,7 +996,7 @@ from course_lib.pretrained import course
 
 course_gpt, course_words = language.load_language()
 card = course.load("language")[2]
-for field in ("what", "command", "data"):
+for field in ("what", "command"):
     print(f"{field:8} {card[field]}")
 print("numbers in it:", f"{sum(parameter.numel() for parameter in course_gpt.parameters()):,}")
 for kind in language.KINDS:
@@ -1031,7 +1034,7 @@ for context in contexts:
         top = course_gpt(ids)[0, -1].softmax(dim=-1).topk(5)
     named = [course_words.decode([index]) or "[END]" for index in top.indices.tolist()]
     shown[context] = dict(zip(named, top.values.tolist(), strict=True))
-show(drawings.next_tokens(shown, title="The checkpoint's next words"))
+show(drawings.next_tokens(shown, columns=2, title="The checkpoint's next words"))
 
 # %%
 context = "user : describe the picture . assistant : a large shiny blue star on a plain background . user :"
@@ -1165,7 +1168,8 @@ def fill(text):
     return {names.get(index, "other"): p for index, p in zip(top.indices.tolist(), top.values.tolist(), strict=True)}
 
 
-gaps = ["a small _ star", "a _ red star", "two _ on a plain backdrop", "a red star _ of a blue ring"]
+gaps = ["a small shiny red _ left of a large plain blue ring", "a large plain blue ring left _ a small shiny red star"]
+gaps += ["a small _ red star on a plain background", "a _ shiny red star on a plain background"]
 show(drawings.next_tokens({gap: fill(gap) for gap in gaps}, columns=2, title="What stands in the gap?"))
 
 # %% [markdown]
@@ -1586,7 +1590,9 @@ print("at least as probable as greedy's:", mean_log_probability(texts_kept[:1]) 
 # Token for token these are transformers' own results, for decoders and for encoder-decoders:
 
 # %%
-print_rows(parity.generation_beside_transformers())
+for pair in (parity.gpt2_pair, parity.llama_pair, parity.t5_pair, parity.bart_pair):
+    for way in ({}, {"num_beams": 3}):
+        print_rows(parity.generation_beside_transformers(pair, way))
 
 # %% [markdown]
 # The most probable text is often a dull one. Beam search suits tasks with one right answer (translation, captions),
