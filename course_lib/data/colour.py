@@ -33,9 +33,7 @@ def as_floats(pictures: np.ndarray | Tensor) -> Tensor:
     """
     values = torch.as_tensor(pictures)
     if values.ndim < 1 or values.shape[-1] != 3:
-        raise InputError(
-            f"the pictures are {tuple(values.shape)}; the last axis should be red, green, blue: (..., 3)"
-        )
+        raise InputError(f"the pictures are {tuple(values.shape)}; the last axis should be red, green, blue: (..., 3)")
     if values.dtype == torch.uint8:
         return values.float() / 255
     if not values.is_floating_point():

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping
+from itertools import pairwise
 
 import torch
 from matplotlib.axes import Axes
@@ -18,6 +19,8 @@ TINTS = {"left": ("#E3F0F9", "#0072B2"), "right": ("#FDF3DF", "#B87F00"), "middl
 WIDTH, HEIGHT, ROW, COLUMN = 2.05, 0.42, 0.8, 3.0
 """Of a box, and between the middles of two rows and of two towers; in the units of the drawing, nearly inches."""
 SMALL_WIDTH, SMALL_HEIGHT = 1.04, 0.28
+APART = 0.86
+"""Between the middles of two boxes of one row, in columns: less, and they would cover each other."""
 
 
 def letters(boxes: list[Box]) -> dict[int, str]:
@@ -88,7 +91,17 @@ def arrange(boxes: list[Box]) -> Layout:
         cells.setdefault((rows[box], round(column[box], 6)), []).append(box)
     for cell in cells.values():  # boxes that would cover each other move apart
         for index, box in enumerate(cell):
-            column[box] += (index - (len(cell) - 1) / 2) * 0.86
+            column[box] += (index - (len(cell) - 1) / 2) * APART
+    for row in set(rows.values()):
+        line = sorted((box for box in places if rows[box] == row), key=column.get)
+        moved = 0.0
+        for left, right in pairwise(line):
+            short = column[left] + APART - column[right]
+            if short > 1e-6:
+                column[right] += short
+                moved += short
+        for box in line:
+            column[box] -= moved / 2
     x = {box: column[box] * COLUMN for box in places}
     y = {box: -rows[box] * ROW for box in places}
 

@@ -16,9 +16,10 @@ from course_lib.errors import InputError
 
 # They move numbers about, compare them or ask for shapes; a reader of a diagram misses nothing.
 QUIET_OPERATIONS = frozenset(
-    """T __bool__ __get__ __getitem__ __index__ __len__ __setitem__ all any arange argmax broadcast_to clone contiguous
-    detach dim eq expand expand_as flatten float ge gt is_floating_point isfinite item le lt mT max min movedim ne numel
-    permute reshape size squeeze stride t to tolist transpose type_as unflatten unsqueeze view""".split()
+    """all any arange argmax __bool__ broadcast_to clone contiguous detach dim eq expand expand_as flatten float ge
+    __get__ __getitem__ gt __index__ __invert__ is_floating_point isfinite item le __len__ lt masked_fill max min
+    movedim mT ne numel permute reshape __setitem__ size squeeze stride t T to tolist transpose tril type_as unflatten
+    unsqueeze view""".split()
 )
 OPERATION_NAMES = {
     **dict.fromkeys(("add", "__add__", "__radd__"), "+"),

@@ -1152,9 +1152,9 @@ for name in ("shape", "colour", "recall", "held-out shape"):
 print("shape of the ViT at least 0.9:", vit_scores["shape"] >= 0.9, "(chance: 0.125)")
 
 # %% [markdown]
-# Where labels alone left a ViT guessing, a teacher makes it see. One thing it took over only in part: on the held-out
-# pairs the backbone is hardly worse than on others, the ViT clearly is. It has fewer assumptions that would keep colour
-# and shape apart.
+# In section 12 a ViT could hardly be brought beyond guessing shapes. With more steps, an answer asked of every patch,
+# and a teacher, it sees. One thing it took over only in part: on the held-out pairs the backbone is hardly worse than
+# on others, the ViT clearly is. It has fewer assumptions that would keep colour and shape apart.
 #
 # **What does a patch token know?** Take the tokens of the patches that hold an object's centre, after each of the
 # blocks, and fit a linear map from them to the classes, by least squares on one half of the objects. Can the shape of

@@ -374,6 +374,39 @@ unknown = {"words": [index for index, piece in enumerate(rows["words"]) if piece
 show(drawings.pieces(rows, marks=unknown, marked="unknown: what it was is lost"))
 
 # %% [markdown]
+# The library has all of them, with the details that published vocabularies need: spaces, accents, marks, bytes. Trained
+# on our captions to 300 pieces each (GPT-2's has its 256 bytes besides), this is what they make of a caption:
+
+# %%
+from course_lib.data.tokenizers import GPT2Tokenizer, UnigramTokenizer, WordPieceTokenizer
+
+for kind, size in [(GPT2Tokenizer, 556), (WordPieceTokenizer, 300), (UnigramTokenizer, 300)]:
+    library = kind.train(texts[:2_000], size)
+    count = sum(len(library.encode(text)) for text in test_texts[:500])
+    print(f"{kind.__name__:19}", *library.tokenize("a striped turquoise star"), f"· {count:,} tokens for 500 captions")
+
+# %% [markdown]
+# Are they the real thing? Beside Hugging Face's `tokenizers` and Google's `sentencepiece`: the same merges are learned,
+# and with the same vocabulary every id is the same, also for texts full of accents, emoji and odd spaces.
+
+# %%
+from course_lib.authoring.parity import lesson_03_text as text_parity
+
+
+def print_rows(rows):
+    """Rows of `course parity`: what was compared with what, and whether it is equal within the tolerance."""
+    for row in rows:
+        print(f"{row.system:18} beside {row.reference:40} {row.what:22} equal to {row.tolerance:g}: {row.holds}")
+
+
+for compare in (
+    text_parity.byte_pairs_beside_tokenizers,
+    text_parity.word_piece_beside_tokenizers,
+    text_parity.sentence_pieces_beside_sentencepiece,
+):
+    print_rows(compare())
+
+# %% [markdown]
 # ## 3 Words as vectors
 #
 # An id says nothing of what it stands for: 17 is not more like 18 than like 80. So a model's first layer is a table,
@@ -385,9 +418,8 @@ show(drawings.pieces(rows, marks=unknown, marked="unknown: what it was is lost")
 #
 # Word2Vec makes a task of it. Go through the text; each word in turn is the *centre* $c$, and each word at most $k$
 # places away is a *neighbour* $o$. Given the centre, tell true neighbours from words drawn at random. Every word has
-# two
-# vectors, $v_w$ as a centre and $u_w$ as a neighbour, and the score of a pair is their product $v_c \cdot u_o$. With
-# $\sigma(t) = 1/(1+e^{-t})$ and $K$ random words $w_1 \ldots w_K$ (*negative samples*):
+# two vectors, $v_w$ as a centre and $u_w$ as a neighbour, and the score of a pair is their product $v_c \cdot u_o$.
+# With $\sigma(t) = 1/(1+e^{-t})$ and $K$ random words $w_1 \ldots w_K$ (*negative samples*):
 #
 # $$\ell = -\log \sigma(v_c \cdot u_o) - \sum_{k=1}^{K} \log \sigma(-v_c \cdot u_{w_k})$$
 #
@@ -835,20 +867,13 @@ print("equal to nn.LSTM:", torch.allclose(h, reference(inputs)[0][:, -1], atol=1
 # loop and differ in one step. All of them beside torch's, gradients included:
 
 # %%
-from course_lib.authoring.parity.lesson_03_text import recurrent_beside_torch
 from course_lib.layers.recurrent import GRUCell
 
 print(code_of(GRUCell.step))
 
 
-def print_rows(rows):
-    """Rows of `course parity`: what was compared with what, and whether it is equal within the tolerance."""
-    for row in rows:
-        print(f"{row.system:6} beside {row.reference:44} {row.what:22} equal to {row.tolerance:g}: {row.holds}")
-
-
 for name in ("RNN", "LSTM", "GRU"):
-    print_rows(recurrent_beside_torch(name))
+    print_rows(text_parity.recurrent_beside_torch(name))
 
 # %%
 paper_card("lstm")
@@ -869,7 +894,7 @@ from course_lib.viz.live import LiveCurve
 
 runtime.seed_everything(0)
 lstm = RecurrentLM(RecurrentLMConfig(tokenizer.vocab_size, width=128))
-show(architecture(lstm, test_ids[:4, :20]))
+show(architecture(lstm, test_ids[:4, :20], depth=1))
 
 # %% [markdown]
 # Training is the same for every model of this lesson: draw 32 descriptions, ask for each next token, follow the

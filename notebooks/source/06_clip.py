@@ -69,8 +69,8 @@ show(figures.image_grid(microworld.render(scenes, size=128), captions, columns=4
 
 # %%
 from course_lib.evaluation.embedding import embed_images, embed_texts
-from course_lib.models.recipes import clip as recipes
 from course_lib.models.clip import CLIP, CLIPConfig
+from course_lib.models.recipes import clip as recipes
 from course_lib.pretrained import course
 
 device = runtime.device()
