@@ -1149,12 +1149,13 @@ vit_scores = measure_vision(distilled, count=500)
 print(f"{'':15} backbone   distilled ViT")
 for name in ("shape", "colour", "recall", "held-out shape"):
     print(f"{name:15} {runtime.measured(scores[name])}    {runtime.measured(vit_scores[name])}")
-print("shape of the ViT at least 0.9:", vit_scores["shape"] >= 0.9, "(chance: 0.125)")
+print("shape of the ViT at least 0.98:", vit_scores["shape"] >= 0.98, "(chance: 0.125)")
 
 # %% [markdown]
 # In section 12 a ViT could hardly be brought beyond guessing shapes. With more steps, an answer asked of every patch,
-# and a teacher, it sees. One thing it took over only in part: on the held-out pairs the backbone is hardly worse than
-# on others, the ViT clearly is. It has fewer assumptions that would keep colour and shape apart.
+# and a teacher, it sees. What takes longest is to tell shapes apart from the colours they come in: after 1,200 steps of
+# this training the ViT named 97 % of the shapes on test pictures, and 73 % on held-out pairs. After 3,000, as here, it
+# is nearly as good as its teacher on both.
 #
 # **What does a patch token know?** Take the tokens of the patches that hold an object's centre, after each of the
 # blocks, and fit a linear map from them to the classes, by least squares on one half of the objects. Can the shape of

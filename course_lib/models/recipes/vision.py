@@ -128,7 +128,7 @@ def _boxes_found(found: list[list[Detection]], scenes: list[Scene]) -> dict[str,
 
 POSITION_SCALE = 0.3  # of the ViT's first positions, beside patches whose numbers are about that large
 VIT = ViTConfig(image_size=64, patch_size=8, width=96, layers=5, heads=4, mlp_width=384)
-DISTILLED_VIT = TrainingConfig(steps=1200, batch_size=64, learning_rate=2e-3, warmup_steps=50, weight_decay=0.05)
+DISTILLED_VIT = TrainingConfig(steps=3000, batch_size=64, learning_rate=2e-3, warmup_steps=50, weight_decay=0.05)
 
 
 def train_vit(
