@@ -74,7 +74,7 @@ def convert(source: Path, target: str, root: Path | None = None) -> NotebookNode
             cell.source = table(root, "../")
         if "course-header" in tags:
             headers += 1
-            cells += [_header(cell, target, root), _install(root)]
+            cells += [_header(cell, target, root), _install(root, cell.metadata.get("extra"))]
         else:
             cells.append(cell)
     if headers != 1:
@@ -103,9 +103,13 @@ def _header(cell: NotebookNode, target: str, root: Path) -> NotebookNode:
     return header
 
 
-def _install(root: Path) -> NotebookNode:
-    """The cell that installs the course on Colab. The constraints keep every package at the version Colab ships."""
+def _install(root: Path, extra: str | None = None) -> NotebookNode:
+    """The cell that installs the course on Colab, with an extra where the header cell names one (`extra="search"`).
+
+    The constraints keep every package at the version Colab ships.
+    """
     repository, branch = published(root)
+    package = f"vlm-course[{extra}]" if extra else "vlm-course"
     return nbformat.v4.new_code_cell(
         "# On Colab this installs the course and changes no package that is there; elsewhere it does nothing.\n"
         "import importlib.metadata\n"
@@ -115,7 +119,7 @@ def _install(root: Path) -> NotebookNode:
         'if "google.colab" in sys.modules:\n'
         "    kept = {package.name: package.version for package in importlib.metadata.distributions()}\n"
         '    pathlib.Path("kept.txt").write_text("".join(f"{name}=={kept[name]}\\n" for name in kept))\n'
-        f'    %pip install --quiet --constraint kept.txt "vlm-course @ git+https://github.com/{repository}@{branch}"',
+        f'    %pip install --quiet --constraint kept.txt "{package} @ git+https://github.com/{repository}@{branch}"',
         metadata={"tags": ["course-install"]},
     )
 
