@@ -26,7 +26,7 @@ test quick: export MPLBACKEND = Agg
 test quick: export TOKENIZERS_PARALLELISM = false
 
 .DEFAULT_GOAL := help
-.PHONY: help lab run test quick notebooks checkpoints data bench lint format lock clean
+.PHONY: help lab run test quick notebooks colab machines checkpoints data bench lint format lock clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -47,6 +47,12 @@ quick: $(READY)  ## the fast unit tests only
 
 notebooks: $(READY)  ## build and execute the notebooks whose sources changed (LESSON=06: only that; FORCE=1: even so)
 	$(BIN)/python -m course_lib.authoring.notebooks $(if $(FORCE),--force) $(LESSON)
+
+colab: $(READY)  ## Colab's versions on Python 3.13 in build/colab, the install cell run there, lessons 01 and 06 compared
+	$(BIN)/python -m course_lib.authoring.colab $(UV) $(LESSON)
+
+machines: $(READY)  ## notebooks compared with other CPU kernels, 1 and 4 threads, another Python (LESSON=06 ON=threads-1)
+	$(BIN)/python -m course_lib.authoring.machines $(UV) $(addprefix --on ,$(ON)) $(LESSON)
 
 checkpoints: $(READY)  ## train the embedded checkpoints again
 	$(BIN)/python -m course_lib.authoring.checkpoints

@@ -21,9 +21,21 @@ from course_lib.errors import InputError
 THREADS = 2
 
 
-def pin_threads(count: int = THREADS) -> None:
+def threads() -> int:
+    """How many CPU threads the course computes with: two. `$COURSE_THREADS` overrides it.
+
+    Raises:
+        InputError: `$COURSE_THREADS` is no number above 0.
+    """
+    asked = os.environ.get("COURSE_THREADS") or str(THREADS)
+    if not asked.isdecimal() or int(asked) < 1:
+        raise InputError(f"COURSE_THREADS is {asked!r}; it can be 1, 2, 4, ...")
+    return int(asked)
+
+
+def pin_threads(count: int | None = None) -> None:
     """Fixes the number of CPU threads: with another count, sums form in another order and differ in the last bit."""
-    torch.set_num_threads(count)
+    torch.set_num_threads(count or threads())
 
 
 def device() -> torch.device:

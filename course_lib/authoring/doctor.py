@@ -59,7 +59,7 @@ def check() -> str:
 def _machine() -> list[tuple[str, str]]:
     import torch
 
-    from course_lib.runtime import THREADS, device, scale
+    from course_lib.runtime import device, scale, threads
 
     where = device()
     accelerator = torch.cuda.get_device_name() if where.type == "cuda" else f"{os.cpu_count()} cores"
@@ -67,8 +67,8 @@ def _machine() -> list[tuple[str, str]]:
         ("Python", f"{platform.python_version()} on {platform.system()} {platform.machine()}"),
         ("device", f"{where.type} ({accelerator})"),
         ("mixed precision", "none on a CPU" if where.type == "cpu" else
-         "bfloat16" if torch.cuda.is_bf16_supported() else "float16"),
-        ("threads", f"{THREADS} (what seed_everything sets; torch would take {torch.get_num_threads()})"),
+         "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float16"),
+        ("threads", f"{threads()} (what seed_everything sets; torch would take {torch.get_num_threads()})"),
         ("scale of the notebooks", scale()),
     ]  # fmt: skip
 

@@ -209,6 +209,7 @@ def kernel_environment(root: Path) -> dict[str, str]:
     """What notebooks are built and tested in: small scale, two threads, no network, nothing of the user's.
 
     Nor of an earlier execution: what the course remembers begins empty, in a folder that goes when this process ends.
+    `$COURSE_THREADS` asks for another number of threads.
     """
     cache = tempfile.mkdtemp(prefix="course-")
     atexit.register(shutil.rmtree, cache, ignore_errors=True)
@@ -220,7 +221,7 @@ def kernel_environment(root: Path) -> dict[str, str]:
         "HF_HUB_DISABLE_PROGRESS_BARS": "1",
         "IPYTHONDIR": str(root / "build" / "ipython"),
         "MPLBACKEND": "module://matplotlib_inline.backend_inline",
-        "OMP_NUM_THREADS": "2",
+        "OMP_NUM_THREADS": os.environ.get("COURSE_THREADS") or "2",
         "OMP_WAIT_POLICY": "passive",
         "PYTHONHASHSEED": "0",
         "TOKENIZERS_PARALLELISM": "false",
