@@ -25,7 +25,7 @@ def retrieval_measures(images: int = 5_000, captions: int = 5, turns: int = 1) -
     ours, theirs = ways["course"](), by_torchmetrics(similarity[:50], positives[:50])
     few = measures(similarity[:50], positives[:50], KS)
     apart = max(abs(few[name] - value) for name, value in theirs.items())
-    assert apart < 1e-6 and ours.keys() >= theirs.keys(), f"ours and torchmetrics' measures are {apart} apart"
+    assert apart < 1e-5 and ours.keys() >= theirs.keys(), f"ours and torchmetrics' measures are {apart} apart"
     medians = alternate(ways, repeats=turns, warm_up=0)
     yield Comparison(
         f"mAP, MRR, nDCG, R@{{1,5,10}}, {images} x {len(owners)}",
