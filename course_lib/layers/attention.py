@@ -316,9 +316,9 @@ class GroupedQueryAttention(nn.Module):
         """Rotated queries (B, heads, T, d), rotated keys and values (B, key_value_heads, T, d)."""
         batch, length, _ = hidden_states.shape
         qkv = self.qkv(hidden_states).view(batch, length, -1, self.head_width).transpose(1, 2)
-        turned = rotate(qkv[:, : -self.key_value_heads], *rotary)
-        query, key = turned.split((self.heads, self.key_value_heads), 1)
-        return query, key, qkv[:, -self.key_value_heads :]
+        turning, value = qkv.split((self.heads + self.key_value_heads, self.key_value_heads), 1)
+        query, key = rotate(turning, *rotary).split((self.heads, self.key_value_heads), 1)
+        return query, key, value
 
 
 def attend(

@@ -49,16 +49,16 @@ class RotaryEmbedding(nn.Module):
     """
 
     def forward(self, positions: Tensor) -> tuple[Tensor, Tensor]:
-        """Cosines and sines of all angles.
+        """Cosines and sines of all angles, ready for `rotate`.
 
         Args:
             positions: integers (T), or (B, T) where sequences have positions of their own.
 
         Returns:
-            (cos, sin), each (T, d), or (B, 1, T, d): the second dimension is that of the heads.
+            (cos, sin), each (T, d), or (B, 1, T, d): the second dimension is that of the heads. The sine of the first
+            coordinate of a pair is negative.
         """
-        angles = positions[..., None].float() * self.frequencies
-        angles = torch.cat([angles, angles], -1)
+        angles = positions[..., None] * self.frequencies
         if positions.ndim == 2:
             angles = angles.unsqueeze(1)
         return angles.cos(), angles.sin()
@@ -67,7 +67,9 @@ class RotaryEmbedding(nn.Module):
         super().__init__()
         if head_width % 2:
             raise InputError(f"a head of {head_width} dimensions has no pairs to rotate; choose an even number")
-        self.register_buffer("frequencies", frequencies(head_width, base), persistent=False)
+        # Negative for the first coordinates: the cosine does not mind, and the sine comes with the sign it needs.
+        turns = frequencies(head_width, base)
+        self.register_buffer("frequencies", torch.cat([-turns, turns]), persistent=False)
 
 
 def rotate(states: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
@@ -77,12 +79,12 @@ def rotate(states: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
     Args:
         states: (B, heads, T, d).
-        cos, sin: what `RotaryEmbedding` gives, (T, d) or (B, 1, T, d).
+        cos, sin: what `RotaryEmbedding` gives, (T, d) or (B, 1, T, d); the minus sign is in `sin`.
 
     Source: Su et al., RoFormer, equation 34.
     """
-    x, y = states.chunk(2, -1)
-    return torch.addcmul(states * cos, torch.cat([-y, x], -1), sin)
+    swapped = states.roll(states.shape[-1] // 2, -1)  # (x, y) -> (y, x)
+    return torch.addcmul(states * cos, swapped, sin)
 
 
 class RelativePositionBias(nn.Module):

@@ -127,7 +127,8 @@ def rotary_beside_transformers(base: float = 10_000.0, padded: bool = True, seed
     positions = torch.arange(7).expand(3, -1) + (torch.tensor([[0], [5], [40]]) if padded else 0)
     cos, sin = RotaryEmbedding(8, base)(positions)
     wanted_cos, wanted_sin = reference(hidden_states, positions)
-    apart = max(difference(cos[:, 0], wanted_cos), difference(sin[:, 0], wanted_sin))
+    signs = torch.tensor([-1.0, 1.0]).repeat_interleave(4)  # ours has the rotation's minus sign in it
+    apart = max(difference(cos[:, 0], wanted_cos), difference(sin[:, 0], signs * wanted_sin))
     turned = apply_rotary_pos_emb(query, key, wanted_cos, wanted_sin)
     rotated = max(difference(rotate(query, cos, sin), turned[0]), difference(rotate(key, cos, sin), turned[1]))
 
