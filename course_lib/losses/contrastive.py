@@ -1,13 +1,43 @@
 """Losses that pull an image and its own text together and push every other pairing apart.
 
-Both take one batch of matching pairs: row `i` of the images belongs to row `i` of the texts, and every other row is
-taken as a negative, even where it happens to fit (a false negative).
+All take one batch of matching pairs: row `i` of the images belongs to row `i` of the texts, and every other row is
+taken as a negative, even where it happens to fit (a false negative); `info_nce` can be told of those.
 """
 
 import torch
 import torch.nn.functional as F
 
 from course_lib.errors import InputError
+from course_lib.losses.ranking import pairs_that_fit
+
+
+def info_nce(scores: torch.Tensor, positives: torch.Tensor | None = None) -> torch.Tensor:
+    """Picks for each row its own column out of all: the mean of `-log softmax(scores)_ii`.
+
+    `log B` minus its value on unseen pairs never exceeds, on average, the mutual information between what the rows
+    and what the columns stand for, whatever function the scores come from. `clip_loss` is the mean of
+    `info_nce(logits)` and `info_nce(logits.T)`.
+
+    Args:
+        scores: `(B, B)`, how well each column fits each row; the own pairs on the diagonal.
+        positives: `(B, B)` bool, true where a pair fits although it is off the diagonal: such a pair is left out, being
+            neither the answer nor a wrong one. If None, all are wrong answers.
+
+    Returns:
+        The loss, a scalar; guessing gives `log B`.
+
+    Raises:
+        InputError: `scores` is not square, has fewer than two rows or a number that is not finite, or `positives` does
+            not fit it.
+
+    Source: van den Oord et al. 2018, "Representation Learning with Contrastive Predictive Coding", equation 4; the
+        bound: section 2.3.
+    """
+    fits = pairs_that_fit(scores, positives)
+    own = torch.arange(len(scores), device=scores.device)
+    if positives is not None:
+        scores = scores.masked_fill(fits.fill_diagonal_(False), -torch.inf)
+    return F.cross_entropy(scores, own)
 
 
 def clip_loss(image_embeds: torch.Tensor, text_embeds: torch.Tensor, logit_scale: torch.Tensor | float) -> torch.Tensor:
@@ -69,8 +99,12 @@ def siglip_loss(
     """
     check_pairs(image_embeds, text_embeds)
     logits = logit_scale * image_embeds @ text_embeds.T + logit_bias
-    signs = 2 * torch.eye(len(logits), device=logits.device, dtype=logits.dtype) - 1
-    return -F.logsigmoid(signs * logits).sum() / len(logits)
+    return yes_or_no(logits, torch.eye(len(logits), device=logits.device, dtype=torch.bool))
+
+
+def yes_or_no(logits: torch.Tensor, belongs: torch.Tensor) -> torch.Tensor:
+    """SigLIP's questions for one block of pairings: `-sum log sigmoid(+-logits) / rows`, plus where they belong."""
+    return -F.logsigmoid(torch.where(belongs, logits, -logits)).sum() / len(logits)
 
 
 def check_pairs(image_embeds: torch.Tensor, text_embeds: torch.Tensor) -> None:

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 
 from course_lib.errors import InputError
-from course_lib.losses.contrastive import clip_loss, siglip_loss
+from course_lib.losses.contrastive import clip_loss, info_nce, siglip_loss
 
 warnings.filterwarnings("ignore", category=DeprecationWarning)
 
@@ -77,3 +77,39 @@ def test_what_is_no_batch_of_pairs_is_refused_in_one_sentence(image, text, words
 def test_one_pair_is_refused_and_said_to_teach_nothing():
     with pytest.raises(InputError, match="loss is 0 and teaches nothing: give at least two"):
         clip_loss(torch.ones(1, 4), torch.ones(1, 4), 1.0)
+
+
+def test_clip_loss_is_info_nce_both_ways():
+    image, text = pairs()
+    logits = 9.0 * image @ text.T
+    torch.testing.assert_close(clip_loss(image, text, 9.0), (info_nce(logits) + info_nce(logits.T)) / 2)
+
+
+def test_info_nce_leaves_out_what_fits_off_the_diagonal():
+    scores = torch.tensor([[2.0, 1.0, 0.0], [0.5, 1.5, 3.0], [1.0, 0.0, 2.0]], requires_grad=True)
+    positives = torch.zeros(3, 3, dtype=torch.bool)
+    positives[1, 2] = True
+    loss = info_nce(scores, positives)
+    rows = [(2.0, [2.0, 1.0, 0.0]), (1.5, [0.5, 1.5]), (2.0, [1.0, 0.0, 2.0])]
+    expected = sum(math.log(sum(map(math.exp, row))) - own for own, row in rows) / 3
+    assert loss.item() == pytest.approx(expected, abs=1e-6)
+    assert torch.equal(info_nce(scores, torch.eye(3) > 0), info_nce(scores))
+    loss.backward()
+    assert scores.grad[1, 2] == 0 and (scores.grad[0] != 0).all()
+
+
+def test_info_nce_bounds_the_mutual_information_of_gaussians_from_below():
+    rho, generator = 0.9, torch.Generator().manual_seed(0)
+    information = -0.5 * math.log(1 - rho**2)
+    x, noise = (torch.randn(400, 64, generator=generator, dtype=torch.float64) for _ in range(2))
+    y = rho * x + math.sqrt(1 - rho**2) * noise
+    # log p(y | x) but for what does not depend on x: the best scores there are.
+    scores = -((y[:, None, :] - rho * x[:, :, None]) ** 2) / (2 * (1 - rho**2))
+    bounds = math.log(64) - torch.stack([info_nce(part) for part in scores])
+    assert information - 0.15 < bounds.mean() < information + 0.01
+
+
+@pytest.mark.parametrize("bad, words", [((2, 3), "should be"), ((1, 1), "at least two")])
+def test_info_nce_refuses_what_is_no_batch(bad, words):
+    with pytest.raises(InputError, match=words):
+        info_nce(torch.zeros(bad))
