@@ -1,12 +1,10 @@
-import importlib.util
-from pathlib import Path
-
 import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as multiprocessing
 import torch.nn.functional as F
 
+from course_lib.authoring.parity.lesson_05 import open_clip_losses
 from course_lib.errors import InputError
 from course_lib.losses.contrastive import clip_loss, siglip_loss
 from course_lib.training.distributed import (
@@ -35,15 +33,6 @@ def start(numbers):
 def called(loss, leaves, part, processes):
     weights, log_scale, *bias = leaves
     return loss(*embeds(weights, part, processes), log_scale.exp(), *bias)
-
-
-def open_clip_losses():
-    """open_clip's file of losses alone: the whole package takes seconds to import, in each process."""
-    folder = Path(importlib.util.find_spec("open_clip").origin).parent
-    spec = importlib.util.spec_from_file_location("open_clip_losses", folder / "loss.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def worker(rank, processes, meeting, results):
