@@ -1,6 +1,7 @@
 """Where a token stands: added to it, turned into it, or added to the scores of attention."""
 
 import math
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -34,6 +35,34 @@ def frequencies(width: int, base: float) -> Tensor:
     return 1.0 / base ** (torch.arange(0, width, 2).float() / width)
 
 
+@dataclass(frozen=True)
+class RotaryStretch:
+    """How Llama 3.1 and later stretch their positions, to read texts longer than those they were first trained on.
+
+    factor: slow pairs turn this many times slower; original_length: of the first training, in tokens; slow_turns,
+    fast_turns: pairs that turn less often than this over that length are slow, and more often fast, which stay as they
+    are; those between are blended.
+    """
+
+    factor: float
+    original_length: int
+    slow_turns: float = 1.0
+    fast_turns: float = 4.0
+
+
+def stretched(turns: Tensor, stretch: RotaryStretch) -> Tensor:
+    """(D / 2), the radians of `frequencies`, made smaller for the pairs that turn slowly.
+
+    A slow pair tells far places apart, and met only a part of its circle in training: slowed down, longer texts keep
+    within that part. A fast pair tells neighbours apart, and has to stay.
+
+    Source: The Llama 3 herd of models, section 3.4.2, and the code published with Llama 3.1.
+    """
+    over_length = stretch.original_length * turns / (2 * math.pi)
+    fast = ((over_length - stretch.slow_turns) / (stretch.fast_turns - stretch.slow_turns)).clamp(0, 1)
+    return fast * turns + (1 - fast) * turns / stretch.factor
+
+
 class RotaryEmbedding(nn.Module):
     """The angles by which queries and keys are turned, pair of dimensions by pair: their product then depends on
     how far apart they are, and not on where.
@@ -41,6 +70,7 @@ class RotaryEmbedding(nn.Module):
     Args:
         head_width: d, an even number.
         base: the slowest pair turns by about 1 / base radians from one position to the next.
+        stretch: how positions are stretched; not at all if left out.
 
     Raises:
         InputError: an odd head width.
@@ -63,12 +93,13 @@ class RotaryEmbedding(nn.Module):
             angles = angles.unsqueeze(1)
         return angles.cos(), angles.sin()
 
-    def __init__(self, head_width: int, base: float = 10_000.0):
+    def __init__(self, head_width: int, base: float = 10_000.0, stretch: RotaryStretch | None = None):
         super().__init__()
         if head_width % 2:
             raise InputError(f"a head of {head_width} dimensions has no pairs to rotate; choose an even number")
         # Negative for the first coordinates: the cosine does not mind, and the sine comes with the sign it needs.
         turns = frequencies(head_width, base)
+        turns = turns if stretch is None else stretched(turns, stretch)
         self.register_buffer("frequencies", torch.cat([-turns, turns]), persistent=False)
 
 

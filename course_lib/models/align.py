@@ -16,7 +16,7 @@ from course_lib.encoders.efficientnet import EfficientNet, EfficientNetConfig
 from course_lib.errors import InputError
 from course_lib.models.clip import CLIPOutput
 from course_lib.pretrained import align as published
-from course_lib.pretrained.weights import load_exactly
+from course_lib.pretrained.weights import filled
 
 
 @dataclass(frozen=True)
@@ -100,15 +100,16 @@ class ALIGN(nn.Module):
         Raises:
             FileError: the weights do not fit the configuration.
         """
-        model = cls(ALIGNConfig.from_dict(config))
-        load_exactly(model, state, source)
-        return model.eval()
+        return filled(lambda: cls(ALIGNConfig.from_dict(config)), dict(state), source)
 
     @classmethod
-    def from_pretrained(cls, source: str | Path) -> "ALIGN":
+    def from_pretrained(
+        cls, source: str | Path, dtype: torch.dtype = torch.float32, device: torch.device | str | None = None
+    ) -> "ALIGN":
         """A published ALIGN in evaluation mode: a folder or a Hub id ("kakaobrain/align-base").
 
         Raises:
-            OfflineError, FileError, InputError: as `CLIP.from_pretrained`.
+            OfflineError, FileError, InputError: as `CLIP.from_pretrained`, whose arguments these are.
         """
-        return cls.from_weights(*published.load(source), source)
+        config, state = published.load(source)
+        return filled(lambda: cls(ALIGNConfig.from_dict(config)), state, source, dtype, device)

@@ -16,7 +16,7 @@ from course_lib.layers.blocks import PostNormBlock, PostNormDecoderBlock, Transf
 from course_lib.layers.cache import KeyValueCache
 from course_lib.layers.checks import check_input_ids
 from course_lib.pretrained import bart as published
-from course_lib.pretrained.weights import load_exactly
+from course_lib.pretrained.weights import filled
 
 
 @dataclass(frozen=True)
@@ -146,15 +146,16 @@ class BART(nn.Module):
         Raises:
             FileError: the weights do not fit the configuration.
         """
-        model = cls(BARTConfig.from_dict(config))
-        load_exactly(model, state, source)
-        return model.eval()
+        return filled(lambda: cls(BARTConfig.from_dict(config)), dict(state), source)
 
     @classmethod
-    def from_pretrained(cls, source: str | Path) -> "BART":
+    def from_pretrained(
+        cls, source: str | Path, dtype: torch.dtype = torch.float32, device: torch.device | str | None = None
+    ) -> "BART":
         """A published BART in evaluation mode: a folder or a Hub id ("facebook/bart-base").
 
         Raises:
-            OfflineError, FileError, InputError: as `CLIP.from_pretrained`.
+            OfflineError, FileError, InputError: as `CLIP.from_pretrained`, whose arguments these are.
         """
-        return cls.from_weights(*published.load(source), source)
+        config, state = published.load(source)
+        return filled(lambda: cls(BARTConfig.from_dict(config)), state, source, dtype, device)

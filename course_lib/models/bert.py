@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from course_lib.encoders.bert import BERT, BERTConfig
 from course_lib.layers.activations import activation
 from course_lib.pretrained import bert as published
-from course_lib.pretrained.weights import load_exactly
+from course_lib.pretrained.weights import filled
 
 
 @dataclass
@@ -111,18 +111,19 @@ class BERTForPretraining(nn.Module):
         Raises:
             FileError: the weights do not fit the configuration.
         """
-        model = cls(BERTConfig(**config))
-        load_exactly(model, state, source)
-        return model.eval()
+        return filled(lambda: cls(BERTConfig(**config)), dict(state), source)
 
     @classmethod
-    def from_pretrained(cls, source: str | Path) -> "BERTForPretraining":
+    def from_pretrained(
+        cls, source: str | Path, dtype: torch.dtype = torch.float32, device: torch.device | str | None = None
+    ) -> "BERTForPretraining":
         """A published BERT in evaluation mode: a folder or a Hub id ("google-bert/bert-base-uncased").
 
         Raises:
-            OfflineError, FileError, InputError: as `CLIP.from_pretrained`.
+            OfflineError, FileError, InputError: as `CLIP.from_pretrained`, whose arguments these are.
         """
-        return cls.from_weights(*published.load(source), source)
+        config, state = published.load(source)
+        return filled(lambda: cls(BERTConfig(**config)), state, source, dtype, device)
 
     def to_dict(self) -> dict:
         """The configuration as JSON can hold it, and `from_weights` takes it."""

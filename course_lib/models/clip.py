@@ -17,7 +17,7 @@ from course_lib.encoders.clip_text import CLIPText, CLIPTextConfig
 from course_lib.encoders.clip_vit import CLIPViT, CLIPViTConfig
 from course_lib.encoders.convnet import ConvNet, ConvNetConfig
 from course_lib.pretrained import clip as published
-from course_lib.pretrained.weights import load_exactly
+from course_lib.pretrained.weights import filled
 
 VISION = {
     "vit": (CLIPViTConfig, CLIPViT),
@@ -118,23 +118,26 @@ class CLIP(nn.Module):
         Raises:
             FileError: the weights do not fit the configuration.
         """
-        model = cls(CLIPConfig.from_dict(config))
-        load_exactly(model, state, source)
-        return model.eval()
+        return filled(lambda: cls(CLIPConfig.from_dict(config)), dict(state), source)
 
     @classmethod
-    def from_pretrained(cls, source: str | Path) -> "CLIP":
+    def from_pretrained(
+        cls, source: str | Path, dtype: torch.dtype = torch.float32, device: torch.device | str | None = None
+    ) -> "CLIP":
         """A published CLIP, in evaluation mode.
 
         Args:
             source: a folder or a Hub id ("openai/clip-vit-base-patch32"), in transformers' or open_clip's format.
+            dtype: of its weights; torch.bfloat16 or torch.float16 take half the memory.
+            device: where they go, one by one; the CPU if left out.
 
         Raises:
             OfflineError: it has to be downloaded and there is no network.
             FileError: its files are damaged or incomplete.
             InputError: there is no such checkpoint, or it is of another architecture.
         """
-        return cls.from_weights(*published.load(source), source)
+        config, state = published.load(source)
+        return filled(lambda: cls(CLIPConfig.from_dict(config)), state, source, dtype, device)
 
     @torch.no_grad()
     def clamp_logit_scale(self) -> None:

@@ -6,6 +6,7 @@ With the weights of torchvision's or transformers' image classifiers it gives th
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
 
+import torch
 from torch import Tensor, nn
 
 from course_lib.encoders.convnet import ConvNet, ConvNetConfig
@@ -18,7 +19,7 @@ from course_lib.encoders.vit import ViT, ViTConfig
 from course_lib.errors import InputError
 from course_lib.pretrained import torchvision as torchvision_names
 from course_lib.pretrained import vision as transformers_names
-from course_lib.pretrained.weights import load_exactly
+from course_lib.pretrained.weights import filled
 
 ENCODERS = {
     "vgg": (VGGConfig, VGG),
@@ -100,50 +101,67 @@ class ImageClassifier(nn.Module):
         Raises:
             FileError: the weights do not fit the configuration.
         """
-        head = state.get("head.weight")
-        model = cls(encoder_from_dict(config), 1 if head is None else len(head))
-        load_exactly(model, state, source)
-        return model.eval()
+        return cls._filled(config, dict(state), source)
 
     @classmethod
-    def from_pretrained(cls, source: str | Path) -> "ImageClassifier":
+    def from_pretrained(
+        cls, source: str | Path, dtype: torch.dtype = torch.float32, device: torch.device | str | None = None
+    ) -> "ImageClassifier":
         """A published ViT, Swin, ConvNeXt or ResNet with its head, in evaluation mode.
 
         Args:
             source: a folder or a Hub id ("google/vit-base-patch16-224", "microsoft/swin-tiny-patch4-window7-224"), in
                 transformers' format. Of a checkpoint without a head, `encoder_from_pretrained` gives the encoder.
+            dtype: of its weights; torch.bfloat16 or torch.float16 take half the memory.
+            device: where they go, one by one; the CPU if left out.
 
         Raises:
             OfflineError: it has to be downloaded and there is no network.
             FileError: its files are damaged or incomplete.
             InputError: there is no such checkpoint, or it is of another architecture.
         """
-        return cls.from_weights(*transformers_names.load(source), source)
+        return cls._filled(*transformers_names.load(source), source, dtype, device)
 
     @classmethod
-    def from_torchvision(cls, name: str, path: str | Path | None = None) -> "ImageClassifier":
+    def from_torchvision(
+        cls,
+        name: str,
+        path: str | Path | None = None,
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str | None = None,
+    ) -> "ImageClassifier":
         """A published torchvision model, in evaluation mode: `ImageClassifier.from_torchvision("resnet18")`.
 
         Args:
             name: of the model in torchvision.
             path: the file of its state dict; None fetches the default weights once, into torch.hub's cache.
+            dtype, device: as for `from_pretrained`.
 
         Raises:
             InputError, OfflineError, FileError: as `course_lib.pretrained.torchvision.load`.
         """
-        return cls.from_weights(*torchvision_names.load(name, path), path or name)
+        return cls._filled(*torchvision_names.load(name, path), path or name, dtype, device)
+
+    @classmethod
+    def _filled(cls, config: dict, state: dict[str, Tensor], source: str | Path, *where) -> "ImageClassifier":
+        head = state.get("head.weight")
+        return filled(lambda: cls(encoder_from_dict(config), 1 if head is None else len(head)), state, source, *where)
 
 
-def encoder_from_pretrained(source: str | Path) -> nn.Module:
+def encoder_from_pretrained(
+    source: str | Path, dtype: torch.dtype = torch.float32, device: torch.device | str | None = None
+) -> nn.Module:
     """The encoder of a published checkpoint, in evaluation mode; its head, if it has one, is left out.
 
     Args:
-        source: as for `ImageClassifier.from_pretrained`.
+        source, dtype, device: as for `ImageClassifier.from_pretrained`.
 
     Raises:
         OfflineError, FileError, InputError: as there.
     """
-    return encoder_from_weights(*transformers_names.load(source), source)
+    config, state = transformers_names.load(source)
+    state = _of_the_encoder(state)
+    return filled(lambda: encoder_from_dict(config), state, source, dtype, device)
 
 
 def encoder_from_weights(config: dict, state: dict[str, Tensor], source: str | Path = "the state dict") -> nn.Module:
@@ -152,10 +170,8 @@ def encoder_from_weights(config: dict, state: dict[str, Tensor], source: str | P
     Raises:
         FileError: the weights do not fit the configuration.
     """
-    encoder = encoder_from_dict(config)
-    load_exactly(
-        encoder,
-        {name.removeprefix("encoder."): value for name, value in state.items() if not name.startswith("head.")},
-        source,
-    )
-    return encoder.eval()
+    return filled(lambda: encoder_from_dict(config), _of_the_encoder(state), source)
+
+
+def _of_the_encoder(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix("encoder."): value for name, value in state.items() if not name.startswith("head.")}

@@ -16,9 +16,9 @@ from course_lib.layers.cache import KeyValueCache, LayerCache
 from course_lib.layers.checks import check_input_ids
 from course_lib.layers.mlp import GatedMLP
 from course_lib.layers.norms import RMSNorm
-from course_lib.layers.positions import RotaryEmbedding
+from course_lib.layers.positions import RotaryEmbedding, RotaryStretch
 from course_lib.pretrained import llama as published
-from course_lib.pretrained.weights import load_exactly
+from course_lib.pretrained.weights import filled
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,7 @@ class LlamaConfig:
     activation: str = "silu"
     rms_norm_eps: float = 1e-5
     rotary_base: float = 10_000.0
+    rotary_stretch: RotaryStretch | None = None  # from Llama 3.1 on
     attention_dropout: float = 0.0
     attention_bias: bool = False
     mlp_bias: bool = False
@@ -48,7 +49,8 @@ class LlamaConfig:
     @classmethod
     def from_dict(cls, values: dict) -> "LlamaConfig":
         """The configuration that `to_dict` wrote."""
-        return cls(**values)
+        stretch = values.get("rotary_stretch")
+        return cls(**values | {"rotary_stretch": RotaryStretch(**stretch) if isinstance(stretch, dict) else stretch})
 
 
 class LlamaBlock(nn.Module):
@@ -111,7 +113,8 @@ class Llama(nn.Module):
         if position_ids is None:
             earlier = 0 if cache is None else cache.length
             position_ids = torch.arange(earlier, earlier + length, device=hidden_states.device)
-        rotary = self.rotary(position_ids)
+        cos, sin = self.rotary(position_ids)
+        rotary = cos.to(hidden_states.dtype), sin.to(hidden_states.dtype)
         mask = padding_mask(attention_mask, causal=True, queries=length)
         for number, block in enumerate(self.blocks):
             hidden_states = block(hidden_states, rotary, mask, mask is None, None if cache is None else cache[number])
@@ -122,7 +125,8 @@ class Llama(nn.Module):
         super().__init__()
         self.config = config
         self.token_embedding = nn.Embedding(config.vocab_size, config.width)
-        self.rotary = RotaryEmbedding(config.head_width or config.width // config.heads, config.rotary_base)
+        head_width = config.head_width or config.width // config.heads
+        self.rotary = RotaryEmbedding(head_width, config.rotary_base, config.rotary_stretch)
         self.blocks = nn.ModuleList(LlamaBlock(config) for _ in range(config.layers))
         self.final_norm = RMSNorm(config.width, config.rms_norm_eps)
         self.head = None if config.tie_embeddings else nn.Linear(config.width, config.vocab_size, bias=False)
@@ -137,15 +141,16 @@ class Llama(nn.Module):
         Raises:
             FileError: the weights do not fit the configuration.
         """
-        model = cls(LlamaConfig.from_dict(config))
-        load_exactly(model, state, source)
-        return model.eval()
+        return filled(lambda: cls(LlamaConfig.from_dict(config)), dict(state), source)
 
     @classmethod
-    def from_pretrained(cls, source: str | Path) -> "Llama":
+    def from_pretrained(
+        cls, source: str | Path, dtype: torch.dtype = torch.float32, device: torch.device | str | None = None
+    ) -> "Llama":
         """A published Llama in evaluation mode: a folder or a Hub id ("HuggingFaceTB/SmolLM2-135M").
 
         Raises:
-            OfflineError, FileError, InputError: as `CLIP.from_pretrained`.
+            OfflineError, FileError, InputError: as `CLIP.from_pretrained`, whose arguments these are.
         """
-        return cls.from_weights(*published.load(source), source)
+        config, state = published.load(source)
+        return filled(lambda: cls(LlamaConfig.from_dict(config)), state, source, dtype, device)

@@ -20,7 +20,7 @@ from course_lib.layers.patches import PatchEmbedding, pair
 from course_lib.layers.pooling import AttentionPoolingHead
 from course_lib.models.clip import CLIPOutput
 from course_lib.pretrained import siglip as published
-from course_lib.pretrained.weights import load_exactly
+from course_lib.pretrained.weights import filled
 
 
 @dataclass(frozen=True)
@@ -122,18 +122,19 @@ class SigLIP(nn.Module):
         Raises:
             FileError: the weights do not fit the configuration.
         """
-        model = cls(SigLIPConfig.from_dict(config))
-        load_exactly(model, state, source)
-        return model.eval()
+        return filled(lambda: cls(SigLIPConfig.from_dict(config)), dict(state), source)
 
     @classmethod
-    def from_pretrained(cls, source: str | Path) -> "SigLIP":
+    def from_pretrained(
+        cls, source: str | Path, dtype: torch.dtype = torch.float32, device: torch.device | str | None = None
+    ) -> "SigLIP":
         """A published SigLIP in evaluation mode: a folder or a Hub id ("google/siglip-base-patch16-224").
 
         Raises:
-            OfflineError, FileError, InputError: as `CLIP.from_pretrained`.
+            OfflineError, FileError, InputError: as `CLIP.from_pretrained`, whose arguments these are.
         """
-        return cls.from_weights(*published.load(source), source)
+        config, state = published.load(source)
+        return filled(lambda: cls(SigLIPConfig.from_dict(config)), state, source, dtype, device)
 
 
 class SigLIPVision(nn.Module):

@@ -18,7 +18,7 @@ from course_lib.layers.mlp import MLP, GatedMLP
 from course_lib.layers.norms import RMSNorm
 from course_lib.layers.positions import RelativePositionBias
 from course_lib.pretrained import t5 as published
-from course_lib.pretrained.weights import load_exactly
+from course_lib.pretrained.weights import filled
 
 
 @dataclass(frozen=True)
@@ -205,18 +205,19 @@ class T5(nn.Module):
         Raises:
             FileError: the weights do not fit the configuration.
         """
-        model = cls(T5Config.from_dict(config))
-        load_exactly(model, state, source)
-        return model.eval()
+        return filled(lambda: cls(T5Config.from_dict(config)), dict(state), source)
 
     @classmethod
-    def from_pretrained(cls, source: str | Path) -> "T5":
+    def from_pretrained(
+        cls, source: str | Path, dtype: torch.dtype = torch.float32, device: torch.device | str | None = None
+    ) -> "T5":
         """A published T5 in evaluation mode: a folder or a Hub id ("google-t5/t5-small", "google/flan-t5-small").
 
         Raises:
-            OfflineError, FileError, InputError: as `CLIP.from_pretrained`.
+            OfflineError, FileError, InputError: as `CLIP.from_pretrained`, whose arguments these are.
         """
-        return cls.from_weights(*published.load(source), source)
+        config, state = published.load(source)
+        return filled(lambda: cls(T5Config.from_dict(config)), state, source, dtype, device)
 
 
 def _attention_details(config: T5Config) -> tuple:

@@ -67,4 +67,5 @@ def from_transformers(config: dict, state: dict[str, Tensor]) -> tuple[dict, dic
         "temperature_init": config.temperature_init_value,
     }
     unused = r".*\.(position_ids|token_type_ids)|text_model\.pooler\..*"
-    return ours, fuse(rename(state, [*ENCODER, *EFFICIENTNET], unused), ("query", "key", "value"), "qkv")
+    state = rename(state, [*ENCODER, *EFFICIENTNET], unused)
+    return ours, fuse(state, ("query", "key", "value"), "qkv")

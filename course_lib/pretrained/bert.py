@@ -52,8 +52,8 @@ def from_transformers(config: dict, state: dict[str, Tensor]) -> tuple[dict, dic
     sizes = encoder_sizes(complete(config, BertConfig))
     state = drop_copy(state, "cls.predictions.decoder.weight", "bert.embeddings.word_embeddings.weight")
     state = drop_copy(state, "cls.predictions.decoder.bias", "cls.predictions.bias")
-    renamed = rename(state, [*HEADS, *ENCODER], drop=r".*\.position_ids")
-    return sizes, fuse(renamed, ("query", "key", "value"), "qkv")
+    state = rename(state, [*HEADS, *ENCODER], drop=r".*\.position_ids")
+    return sizes, fuse(state, ("query", "key", "value"), "qkv")
 
 
 def encoder_sizes(config) -> dict:

@@ -47,8 +47,8 @@ def load(source: str | Path) -> tuple[dict, dict[str, Tensor]]:
         with contextlib.suppress(OfflineError):  # what is cached is of another type, and there may be no more of it
             config = read_json(find(source, "open_clip_config.json") or path)
     if "model_cfg" in config:
-        state = read_state(source, "open_clip_model", "open_clip_pytorch_model.bin")
-        return open_clip.from_open_clip(config["model_cfg"], state)
+        pickled = "open_clip_pytorch_model.bin"
+        return open_clip.from_open_clip(config["model_cfg"], read_state(source, "open_clip_model", pickled))
     raise InputError(f"{source} holds a model of type {config.get('model_type')!r}; CLIP.from_pretrained wants 'clip'")
 
 
@@ -84,8 +84,8 @@ def from_transformers(config: dict, state: dict[str, Tensor]) -> tuple[dict, dic
         "projection_dim": config.projection_dim,
         "logit_scale_init": config.logit_scale_init_value,
     }
-    renamed = rename(state, NAMES, drop=r".*\.position_ids")
-    return ours, fuse(renamed, ("q_proj", "k_proj", "v_proj"), "qkv")
+    state = rename(state, NAMES, drop=r".*\.position_ids")
+    return ours, fuse(state, ("q_proj", "k_proj", "v_proj"), "qkv")
 
 
 def transformer_sizes(config) -> dict:

@@ -63,5 +63,7 @@ def from_transformers(config: dict, state: dict[str, Tensor]) -> tuple[dict, dic
     state = rename(state, NAMES, drop=r".*\.attn\.(bias|masked_bias)")  # old files keep the causal mask
     state = drop_copy(state, "lm_head.weight", "token_embedding.weight")
     # GPT-2's "Conv1D" multiplies by a matrix (in, out); an nn.Linear keeps the transpose.
-    matrix = (".qkv.weight", ".out.weight", ".fc1.weight", ".fc2.weight")
-    return ours, {name: tensor.T.contiguous() if name.endswith(matrix) else tensor for name, tensor in state.items()}
+    for name in state:
+        if name.endswith((".qkv.weight", ".out.weight", ".fc1.weight", ".fc2.weight")):
+            state[name] = state[name].T.contiguous()
+    return ours, state

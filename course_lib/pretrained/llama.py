@@ -36,14 +36,25 @@ def from_transformers(config: dict, state: dict[str, Tensor]) -> tuple[dict, dic
     """Translates transformers' LlamaForCausalLM: its `config.to_dict()` and `state_dict()`.
 
     Raises:
-        InputError: its positions are stretched, as from Llama 3.1 on.
+        InputError: its positions are stretched otherwise than from Llama 3.1 on.
     """
     from transformers import LlamaConfig
 
     config = complete(config, LlamaConfig)
     rope = config.rope_parameters
-    if rope.get("rope_type", "default") != "default":
-        raise InputError(f"this Llama stretches its positions ({rope['rope_type']}); ours are those of Llama 1 to 3.0")
+    kind = rope.get("rope_type", "default")
+    if kind not in ("default", "llama3"):
+        raise InputError(f"this Llama stretches its positions ({kind}) in a way that no Llama of its authors does")
+    stretch = (
+        {
+            "factor": rope["factor"],
+            "original_length": rope["original_max_position_embeddings"],
+            "slow_turns": rope["low_freq_factor"],
+            "fast_turns": rope["high_freq_factor"],
+        }
+        if kind == "llama3"
+        else None
+    )
     ours = {
         "vocab_size": config.vocab_size,
         "context_length": config.max_position_embeddings,
@@ -56,6 +67,7 @@ def from_transformers(config: dict, state: dict[str, Tensor]) -> tuple[dict, dic
         "activation": config.hidden_act,
         "rms_norm_eps": config.rms_norm_eps,
         "rotary_base": rope["rope_theta"],
+        "rotary_stretch": stretch,
         "attention_dropout": config.attention_dropout,
         "attention_bias": config.attention_bias,
         "mlp_bias": config.mlp_bias,
@@ -63,6 +75,6 @@ def from_transformers(config: dict, state: dict[str, Tensor]) -> tuple[dict, dic
     }
     if config.tie_word_embeddings:
         state = drop_copy(state, "lm_head.weight", "model.embed_tokens.weight")
-    renamed = rename(state, NAMES, drop=r".*\.rotary_emb\.inv_freq")
-    renamed = fuse(renamed, ("q_proj", "k_proj", "v_proj"), "qkv")
-    return ours, fuse(renamed, ("gate_proj", "up_proj"), "gate_value")
+    state = rename(state, NAMES, drop=r".*\.rotary_emb\.inv_freq")
+    state = fuse(state, ("q_proj", "k_proj", "v_proj"), "qkv")
+    return ours, fuse(state, ("gate_proj", "up_proj"), "gate_value")

@@ -49,7 +49,8 @@ def from_transformers(config: dict, state: dict[str, Tensor]) -> tuple[dict, dic
         }
         | transformer_sizes(text),
     }
-    renamed = fuse(rename(state, [*HEAD, *NAMES], drop=r".*\.position_ids"), ("q_proj", "k_proj", "v_proj"), "qkv")
+    state = rename(state, [*HEAD, *NAMES], drop=r".*\.position_ids")
+    renamed = fuse(state, ("q_proj", "k_proj", "v_proj"), "qkv")
     for name in [name for name in renamed if ".head.qkv." in name]:
         # The probe asks and the patches answer, so the query's third of the fused layer stands alone.
         fused = renamed.pop(name)

@@ -79,10 +79,9 @@ def from_transformers(config: dict, state: dict[str, Tensor]) -> tuple[dict, dic
         state = drop_copy(state, copy, "shared.weight")
     rules = [*NAMES, *(GATED if config.is_gated_act else PLAIN)]
     # Old files hold a bias of the decoder's cross-attention, which T5 never used.
-    renamed = rename(
-        state, rules, drop=r"decoder\.block\.0\.layer\.1\.EncDecAttention\.relative_attention_bias\.weight"
-    )
+    never_used = r"decoder\.block\.0\.layer\.1\.EncDecAttention\.relative_attention_bias\.weight"
+    state = rename(state, rules, drop=never_used)
     if config.is_gated_act:
-        renamed = fuse(renamed, ("wi_0", "wi_1"), "gate_value")
-    renamed = fuse(renamed, ("cross_attention.k", "cross_attention.v"), "cross_attention.key_value")
-    return ours, fuse(renamed, ("q", "k", "v"), "qkv")
+        state = fuse(state, ("wi_0", "wi_1"), "gate_value")
+    state = fuse(state, ("cross_attention.k", "cross_attention.v"), "cross_attention.key_value")
+    return ours, fuse(state, ("q", "k", "v"), "qkv")

@@ -44,7 +44,7 @@ def load(source: str | Path) -> tuple[dict, dict[str, Tensor]]:
         raise InputError(
             f"{source} holds a model of type {config.get('model_type')!r}; this wants one of {', '.join(FAMILIES)}"
         )
-    return from_transformers(config, read_state(source))
+    return FAMILIES[config["model_type"]](config, read_state(source))
 
 
 def from_transformers(config: dict, state: dict[str, Tensor]) -> tuple[dict, dict[str, Tensor]]:
@@ -88,7 +88,8 @@ def vit(config: dict, state: dict[str, Tensor]) -> tuple[dict, dict[str, Tensor]
         (r"^(encoder\.layer|layers)\.", "encoder.transformer.blocks."),
         *BLOCK,
     ]
-    renamed = fuse(rename(state, rules, drop=r"(vit\.)?(pooler\..*|embeddings\.mask_token)"), QKV, "qkv")
+    state = rename(state, rules, drop=r"(vit\.)?(pooler\..*|embeddings\.mask_token)")
+    renamed = fuse(state, QKV, "qkv")
     if {"encoder.class_embedding", "encoder.position_embedding"} <= renamed.keys():
         renamed["encoder.class_embedding"] = renamed["encoder.class_embedding"].flatten()
         renamed["encoder.position_embedding"] = renamed["encoder.position_embedding"].flatten(0, 1)
@@ -131,7 +132,8 @@ def swin(config: dict, state: dict[str, Tensor]) -> tuple[dict, dict[str, Tensor
         rules += [(rf"{old}blocks\.{block}\.", f"{new}{block + (stage > 0)}.") for block in range(count)]
         rules.append((rf"{old}downsample\.", f"encoder.stages.{stage + 1}.0."))
     drop = r".*\.relative_position_index|(swin\.)?embeddings\.mask_token"
-    return ours, fuse(rename(state, rules, drop), QKV, "qkv")
+    state = rename(state, rules, drop)
+    return ours, fuse(state, QKV, "qkv")
 
 
 def convnext(config: dict, state: dict[str, Tensor]) -> tuple[dict, dict[str, Tensor]]:

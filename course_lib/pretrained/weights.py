@@ -1,13 +1,18 @@
 """Reads a published checkpoint, from the Hugging Face Hub or a folder, and renames its tensors.
 
 A checkpoint is a configuration (JSON) and a state dict: names and tensors. Reading one never runs code from it.
+
+The weights of a large model may fit a machine once and not twice. So each tensor is mapped from its file by itself, is
+read when it is first looked at, and is let go of as soon as it was copied to its place in the model, which is made
+without weights of its own.
 """
 
 import contextlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import httpx
 import torch
@@ -20,12 +25,14 @@ from huggingface_hub.errors import (
     OfflineModeIsEnabled,
     RepositoryNotFoundError,
 )
-from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from course_lib.errors import FileError, InputError, OfflineError
 from course_lib.files import writing
+
+Model = TypeVar("Model", bound=nn.Module)
+LISTED = 10  # problems that a message names one by one
 
 
 def fetch(source: str | Path, name: str) -> Path | None:
@@ -162,13 +169,24 @@ def read_state(source: str | Path, stem: str = "model", pickled: str = "pytorch_
 def _tensors(path: Path, source: str | Path) -> dict[str, Tensor]:
     try:
         if path.suffix == ".safetensors":
-            return load_file(path)
+            return _mapped(path)
         return torch.load(path, map_location="cpu", weights_only=True)
     except (SafetensorError, OSError, EOFError, RuntimeError, ValueError, KeyError, AttributeError) as error:
         problem = error
     except Exception as error:  # pickle has errors of its own, which share no base with anything
         problem = error
     raise FileError(f"{path.name} of {source} is damaged ({problem}): delete it and fetch it again") from problem
+
+
+def _mapped(path: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file, each in a mapping of its own: it can be let go of by itself."""
+    with safe_open(path, "pt") as file:
+        names = list(file.keys())
+    state = {}
+    for name in names:
+        with safe_open(path, "pt") as file:
+            state[name] = file.get_tensor(name)
+    return state
 
 
 def rename(state: dict[str, Tensor], rules: list[tuple[str, str]], drop: str = r"$^") -> dict[str, Tensor]:
@@ -192,21 +210,22 @@ def rename(state: dict[str, Tensor], rules: list[tuple[str, str]], drop: str = r
 def fuse(state: dict[str, Tensor], parts: tuple[str, ...], whole: str) -> dict[str, Tensor]:
     """Stacks tensors that belong to one fused layer: `fuse(state, ("query", "key", "value"), "qkv")`.
 
-    Names `….query.weight`, `….key.weight`, `….value.weight` become one `….qkv.weight`; the same for biases.
+    Names `….query.weight`, `….key.weight`, `….value.weight` become one `….qkv.weight`; the same for biases. The parts
+    are taken out of `state`, so that memory holds them once.
 
     Raises:
         FileError: some parts are there and others are not.
     """
     fused, pattern = {}, re.compile(rf"(.*\.){re.escape(parts[0])}\.(weight|bias)")
     others = re.compile(rf".*\.({'|'.join(map(re.escape, parts[1:]))})\.(weight|bias)")
-    for name, tensor in state.items():
+    for name in list(state):
         if match := pattern.fullmatch(name):
             names = [f"{match[1]}{part}.{match[2]}" for part in parts]
             if missing := [part for part in names if part not in state]:
                 raise FileError(f"the checkpoint has {name} but not {missing[0]}: fetch it again")
-            fused[f"{match[1]}{whole}.{match[2]}"] = torch.cat([state[part] for part in names])
+            fused[f"{match[1]}{whole}.{match[2]}"] = torch.cat([state.pop(part) for part in names])
         elif not others.fullmatch(name):
-            fused[name] = tensor
+            fused[name] = state[name]
     return fused
 
 
@@ -223,12 +242,60 @@ def drop_copy(state: dict[str, Tensor], copy: str, original: str) -> dict[str, T
     return {name: tensor for name, tensor in state.items() if name != copy}
 
 
-def load_exactly(model: nn.Module, state: dict[str, Tensor], source: str | Path = "the state dict") -> None:
-    """Loads a state dict that must fill the model, every tensor of it and nothing else.
+@contextlib.contextmanager
+def without_weights() -> Iterator[None]:
+    """Models made in this context have parameters with shapes and without memory: on torch's device "meta".
+
+    Buffers are real: tables that a model computes and no checkpoint holds.
+    """
+    register = nn.Module.register_parameter
+
+    def empty(module: nn.Module, name: str, parameter: nn.Parameter | None) -> None:
+        if parameter is not None and not parameter.is_meta:  # one that is there already may be shared, and stays so
+            parameter = nn.Parameter(parameter.to("meta"), parameter.requires_grad)
+        register(module, name, parameter)
+
+    nn.Module.register_parameter = empty
+    try:
+        yield
+    finally:
+        nn.Module.register_parameter = register
+
+
+def filled(
+    make: Callable[[], Model],
+    state: dict[str, Tensor],
+    source: str | Path = "the state dict",
+    dtype: torch.dtype = torch.float32,
+    device: torch.device | str | None = None,
+) -> Model:
+    """A model with the weights of a state dict that fits it exactly, in evaluation mode.
+
+    The model is made without weights, and takes each tensor out of `state` as it copies it: at no time does memory hold
+    all of them twice.
+
+    Args:
+        make: makes the model: `lambda: CLIP(config)`.
+        state: every tensor of the model and nothing else; empty afterwards.
+        source: what to call it in a message.
+        dtype: of the numbers that are not whole: torch.float32, or half of that with torch.bfloat16 or torch.float16.
+        device: where the model is to be; the CPU if left out.
 
     Raises:
-        FileError: a tensor is missing, is one too many, or has another shape; the model is as it was.
+        FileError: a tensor is missing, is one too many, or has another shape.
     """
+    with without_weights():
+        model = make()
+    _check_fit(model, state, source)
+    mine = {}
+    for name in list(state):
+        tensor = state.pop(name)
+        mine[name] = tensor.to(device or "cpu", dtype if tensor.is_floating_point() else tensor.dtype, copy=True)
+    model.load_state_dict(mine, assign=True)
+    return model.to(device).eval()  # also the tables that no checkpoint holds
+
+
+def _check_fit(model: nn.Module, state: dict[str, Tensor], source: str | Path) -> None:
     own = model.state_dict()
     problems = [f"{name} is missing" for name in own if name not in state]
     problems += [f"{name} is not part of the model" for name in state if name not in own]
@@ -238,9 +305,8 @@ def load_exactly(model: nn.Module, state: dict[str, Tensor], source: str | Path 
         if name in state and state[name].shape != own[name].shape
     ]
     if problems:
-        more = f" (and {len(problems) - 3} more)" if len(problems) > 3 else ""
+        shown = "; ".join(problems[:LISTED]) + (f" (and {len(problems) - LISTED} more)" if problems[LISTED:] else "")
         raise FileError(
-            f"the weights of {source} do not fit their configuration: {'; '.join(problems[:3])}{more}; "
+            f"the weights of {source} do not fit their configuration: {shown}; "
             "fetch them again, or check that this is a checkpoint of that model"
         )
-    model.load_state_dict(state)

@@ -9,7 +9,15 @@ from course_lib.authoring.parity import lesson_01_layers as parity
 from course_lib.errors import InputError
 from course_lib.layers.attention import CrossAttention, GroupedQueryAttention, causal_mask, dot_product_attention
 from course_lib.layers.norms import batch_norm
-from course_lib.layers.positions import RelativePositionBias, RotaryEmbedding, rotate, sinusoidal_positions
+from course_lib.layers.positions import (
+    RelativePositionBias,
+    RotaryEmbedding,
+    RotaryStretch,
+    frequencies,
+    rotate,
+    sinusoidal_positions,
+    stretched,
+)
 
 
 @pytest.mark.parametrize("compare", parity.COMPARISONS)
@@ -49,6 +57,16 @@ def test_rotation_keeps_lengths_and_makes_products_relative():
 
     assert product(5, 2) == pytest.approx(product(103, 100), abs=1e-3)
     assert abs(product(5, 2) - product(5, 3)) > 1e-3
+
+
+def test_stretched_positions_keep_fast_pairs_and_slow_the_others_down():
+    turns = frequencies(64, 500_000.0)
+    slower = turns / stretched(turns, RotaryStretch(8.0, 8192))
+    per_length = 8192 * turns / (2 * math.pi)
+    assert torch.allclose(slower[per_length >= 4], torch.tensor(1.0))
+    assert torch.allclose(slower[per_length <= 1], torch.tensor(8.0))
+    between = slower[(per_length > 1) & (per_length < 4)]
+    assert len(between) and ((between > 1) & (between < 8)).all() and (slower.diff() > -1e-4).all()
 
 
 @pytest.mark.parametrize("bidirectional", [True, False])

@@ -46,6 +46,12 @@ def test_the_same_as_transformers(compare):
             {"rope_parameters": {"rope_type": "default", "rope_theta": 100.0}},
             None,
         ),
+        (parity.llama_beside_transformers, {"rope_parameters": parity.STRETCHED}, "left"),
+        (
+            parity.llama_beside_transformers,
+            {"rope_parameters": parity.STRETCHED | {"factor": 32.0}, "head_dim": 16},
+            None,
+        ),
         (parity.t5_beside_transformers, {"feed_forward_proj": "gated-gelu", "tie_word_embeddings": False}, "left"),
         (parity.t5_beside_transformers, {"relative_attention_num_buckets": 4, "d_kv": 16}, None),
         (parity.bart_beside_transformers, {"scale_embedding": True, "activation_function": "relu"}, "left"),

@@ -104,9 +104,16 @@ def gpt2_beside_transformers(sizes: dict | None = None, mask: str | None = "righ
     return _decoder_rows("GPT-2", "transformers GPT2LMHeadModel", *gpt2_pair(sizes, seed), mask)
 
 
+# As in Llama 3.1, with lengths that make some pairs of a small head fast, some slow, and some neither.
+STRETCHED = {"rope_type": "llama3", "rope_theta": 100.0, "factor": 8.0, "low_freq_factor": 1.0} | {
+    "high_freq_factor": 4.0, "original_max_position_embeddings": 30,
+}  # fmt: skip
+
+
 def llama_beside_transformers(sizes: dict | None = None, mask: str | None = "right", seed: int = 0) -> list[ParityRow]:
     """Llama beside transformers' LlamaForCausalLM."""
-    return _decoder_rows("Llama", "transformers LlamaForCausalLM", *llama_pair(sizes, seed), mask)
+    stretched = " (3.1: stretched positions)" if (sizes or {}).get("rope_parameters") == STRETCHED else ""
+    return _decoder_rows("Llama", f"transformers LlamaForCausalLM{stretched}", *llama_pair(sizes, seed), mask)
 
 
 def t5_beside_transformers(sizes: dict | None = None, mask: str | None = "right", seed: int = 0) -> list[ParityRow]:
@@ -232,6 +239,7 @@ COMPARISONS: list[Callable[[], list[ParityRow]]] = [
     bert_beside_transformers,
     gpt2_beside_transformers,
     llama_beside_transformers,
+    lambda: llama_beside_transformers({"rope_parameters": STRETCHED}),
     t5_beside_transformers,
     lambda: t5_beside_transformers({"feed_forward_proj": "gated-gelu"}),
     bart_beside_transformers,
