@@ -49,9 +49,12 @@ from course_lib.training.loop import History, TrainingConfig, train
 
 REGIONS = MOST_OBJECTS + 1  # of each picture: one more than there can be objects
 SURE, OVERLAP = 0.15, 0.35  # a cell speaks from this certainty on; of boxes that overlap more, one is kept
+ROUNDS = 4  # of raw questions about a scene: relations are drawn anew in each, and the more the better
 # Shares of a batch: relations are few among the questions that can be asked, and hard.
 MIX = {"spatial": 0.34, "comparison": 0.28}
 CONFIG = FusionConfig(word_tokenizer().vocab_size, len(ANSWERS))
+# As wide as `FULL` needs it to be for all types of question at once.
+WIDE = replace(CONFIG, width=96)
 
 # Every fusion of the lesson, by the name under which its table lists it.
 FUSIONS: dict[str, Callable[[FusionConfig], nn.Module]] = {
@@ -127,7 +130,7 @@ def question_data(
 ) -> QuestionData:
     """Balanced questions about `count` scenes: of every text, no answer is right more than half the time.
 
-    About 9 a scene of all types. 12,000 scenes take about 17 seconds on one core, half of it to draw the pictures.
+    About 15 a scene of all types. 12,000 scenes take about 20 seconds on one core, half of it to see them.
 
     Args:
         count: scenes.
@@ -144,7 +147,7 @@ def question_data(
 
 def asked_about(scenes: Sequence[Scene], types: Sequence[str] = QUESTION_TYPES) -> QuestionData:
     """Balanced questions about given scenes; see `question_data`."""
-    asked = balanced_questions(scenes, types=types)
+    asked = balanced_questions(scenes, ROUNDS, types)
     if not asked:
         raise InputError(f"{len(scenes)} scenes give no balanced question of type {' or '.join(types)}; give more")
     regions, region_mask = seen_regions(render(scenes))
