@@ -14,16 +14,26 @@ from string import ascii_lowercase
 import torch
 from safetensors.torch import save_file
 
+from course_lib.authoring.parity import lesson_03 as parity
+from course_lib.authoring.parity.lesson_03_text import train_sentencepiece
 from course_lib.authoring.parity.rows import disturb
-from course_lib.data.tokenizers import BytePairTokenizer, read_merges
+from course_lib.data.tokenizers import BytePairTokenizer, GPT2Tokenizer, WordPieceTokenizer, read_merges
+from course_lib.data.tokenizers.sentence_piece import read_model
 from course_lib.pretrained.weights import without_warnings
 
 CLIP_ID, SIGLIP_ID, ALIGN_ID = "openai/clip-vit-base-patch32", "google/siglip-base-patch16-224", "kakaobrain/align-base"
-VIT_ID = "google/vit-base-patch16-224"
 OPEN_CLIP_ID = "laion/CLIP-ViT-B-32-laion2B-s34B-b79K"
+VIT_ID, SWIN_ID = "google/vit-base-patch16-224", "microsoft/swin-tiny-patch4-window7-224"
+CONVNEXT_ID, RESNET_ID = "facebook/convnext-tiny-224", "microsoft/resnet-50"
+BERT_ID, GPT2_ID, LLAMA_ID = "google-bert/bert-base-uncased", "openai-community/gpt2", "HuggingFaceTB/SmolLM2-135M"
+T5_ID, BART_ID = "google-t5/t5-small", "facebook/bart-base"
 IMAGE_SIZE = 32
 TOWER = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *ascii_lowercase, "photo", "of", "cat", "dog"]
+TEXTS = [
+    "A photo of a cat and a dog on the mat.", "The picture shows a small red star and a large blue circle.",
+    "the cat sat on the mat . how many stars are there , and where is the circle ?",
+]  # fmt: skip
 
 
 def snapshot(cache: Path, repository: str) -> Path:
@@ -57,29 +67,17 @@ def clip(cache: Path):
 
 
 def siglip(cache: Path):
-    """A tiny SiglipModel with a tokenizer of single characters, under Google's id; returns the model."""
-    from tokenizers import Tokenizer, models, pre_tokenizers, processors
-    from transformers import (
-        PreTrainedTokenizerFast,
-        SiglipConfig,
-        SiglipImageProcessor,
-        SiglipModel,
-        SiglipProcessor,
-    )
+    """A tiny SiglipModel with a tokenizer of a few pieces, under Google's id; returns the model."""
+    from transformers import SiglipConfig, SiglipImageProcessor, SiglipModel
 
     folder = snapshot(cache, SIGLIP_ID)
-    characters = _numbered(["<pad>", "</s>", "<unk>", *map(chr, range(33, 127))])
-    backend = Tokenizer(models.WordLevel(characters, unk_token="<unk>"))
-    single = [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Split("", "isolated")]
-    backend.pre_tokenizer = pre_tokenizers.Sequence(single)
-    backend.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=backend, pad_token="<pad>", eos_token="</s>", unk_token="<unk>", model_max_length=64
-    )
-    SiglipProcessor(SiglipImageProcessor(**_sizes(crop=False)), tokenizer).save_pretrained(folder)
+    vocab_size = len(read_model(train_sentencepiece(folder / "spiece.model", TEXTS, "unigram")).pieces)
+    told = {"tokenizer_class": "SiglipTokenizer", "model_max_length": 64, "do_lower_case": True, "pad_token": "</s>"}
+    (folder / "tokenizer_config.json").write_text(json.dumps(told))
+    SiglipImageProcessor(**_sizes(crop=False)).save_pretrained(folder)
     torch.manual_seed(0)
     vision = TOWER | {"image_size": IMAGE_SIZE, "patch_size": 8}
-    text = TOWER | {"vocab_size": len(characters), "max_position_embeddings": 64, "projection_size": 32}
+    text = TOWER | {"vocab_size": vocab_size, "max_position_embeddings": 64, "projection_size": 32}
     with without_warnings():
         model = SiglipModel(SiglipConfig(vision_config=vision, text_config=text)).eval()
         model.save_pretrained(folder)
@@ -127,13 +125,130 @@ def vit(cache: Path):
     """A tiny ViTForImageClassification under Google's id, with ImageNet's 1,000 classes; returns the model."""
     from transformers import ViTConfig, ViTForImageClassification
 
-    folder = snapshot(cache, VIT_ID)
-    torch.manual_seed(0)
     config = ViTConfig(**TOWER, image_size=IMAGE_SIZE, patch_size=8, num_labels=1000)
+    return _classifier(snapshot(cache, VIT_ID), ViTForImageClassification, config)
+
+
+def swin(cache: Path):
+    """A tiny SwinForImageClassification under Microsoft's id; returns the model."""
+    from transformers import SwinConfig, SwinForImageClassification
+
+    sizes = {"embed_dim": 16, "depths": [2, 1], "num_heads": [2, 4], "window_size": 4, "patch_size": 2}
+    config = SwinConfig(image_size=IMAGE_SIZE, num_labels=1000, **sizes)
+    return _classifier(snapshot(cache, SWIN_ID), SwinForImageClassification, config, resample=3)
+
+
+def convnext(cache: Path):
+    """A tiny ConvNextForImageClassification under Facebook's id; returns the model."""
+    from transformers import ConvNextConfig, ConvNextForImageClassification
+
+    config = ConvNextConfig(depths=[1, 2, 1, 1], hidden_sizes=[8, 16, 24, 32], num_labels=1000)
+    return _classifier(snapshot(cache, CONVNEXT_ID), ConvNextForImageClassification, config, CONVNEXT_PICTURES)
+
+
+def resnet(cache: Path):
+    """A tiny ResNetForImageClassification under Microsoft's id; returns the model."""
+    from transformers import ResNetConfig, ResNetForImageClassification
+
+    config = ResNetConfig(embedding_size=8, depths=[1, 1], hidden_sizes=[32, 64], num_labels=1000)
+    return _classifier(snapshot(cache, RESNET_ID), ResNetForImageClassification, config, CONVNEXT_PICTURES)
+
+
+CONVNEXT_PICTURES = {"feature_extractor_type": "ConvNextFeatureExtractor", "size": IMAGE_SIZE, "crop_pct": 0.875}
+
+
+def _classifier(folder: Path, kind: Callable, config, pictures: dict | None = None, resample: int | None = None):
+    """Writes a classifier and how its pictures are prepared, in the old form in which all of these are published."""
+    torch.manual_seed(0)
+    pictures = pictures or {"feature_extractor_type": "ViTFeatureExtractor", "size": IMAGE_SIZE}
+    pictures |= {"do_normalize": True, "do_resize": True, "image_mean": [0.5] * 3, "image_std": [0.5] * 3}
+    pictures |= {"resample": resample} if resample else {}
+    (folder / "preprocessor_config.json").write_text(json.dumps(pictures))
     with without_warnings():
-        model = ViTForImageClassification(config).eval()
+        model = kind(config).eval()
         model.save_pretrained(folder)
     return model
+
+
+def bert(cache: Path):
+    """A tiny BertForPreTraining with a vocabulary of a few pieces, under Google's id; returns the model."""
+    folder = snapshot(cache, BERT_ID)
+    pieces = WordPieceTokenizer.train(TEXTS, 120, min_count=1).pieces
+    (folder / "vocab.txt").write_text("\n".join(pieces) + "\n", encoding="utf-8")
+    return _language_model(folder, parity.bert_pair, len(pieces))
+
+
+def gpt2(cache: Path):
+    """A tiny GPT2LMHeadModel with a few merges, under OpenAI's id; returns the model."""
+    folder = snapshot(cache, GPT2_ID)
+    return _language_model(folder, parity.gpt2_pair, _byte_pairs(folder))
+
+
+def llama(cache: Path):
+    """A tiny LlamaForCausalLM, positions stretched as in Llama 3.1, under SmolLM2's id; returns the model."""
+    folder = snapshot(cache, LLAMA_ID)
+    stretched = {"rope_parameters": parity.STRETCHED}
+    return _language_model(folder, parity.llama_pair, _byte_pairs(folder), stretched)
+
+
+def t5(cache: Path):
+    """A tiny T5ForConditionalGeneration with a unigram vocabulary of a few pieces, under Google's id; the model."""
+    from transformers import T5Tokenizer
+
+    folder = snapshot(cache, T5_ID)
+    model = read_model(train_sentencepiece(folder / "spiece.model", TEXTS, "unigram"))
+    scored = [*model.scores, *((f"<extra_id_{number}>", 0.0) for number in reversed(range(4)))]
+    T5Tokenizer(scored, _spm_precompiled_charsmap=model.charsmap, extra_ids=4).save_pretrained(folder)
+    return _language_model(folder, parity.t5_pair, len(scored))
+
+
+def bart(cache: Path):
+    """A tiny BartForConditionalGeneration with a few merges, under Facebook's id; returns the model."""
+    folder = snapshot(cache, BART_ID)
+    return _language_model(folder, parity.bart_pair, _byte_pairs(folder))
+
+
+def _byte_pairs(folder: Path) -> int:
+    """Writes a small byte-level tokenizer in GPT-2's files; returns the size of its vocabulary."""
+    tokenizer = GPT2Tokenizer.train(TEXTS, 300, min_count=1)
+    (folder / "vocab.json").write_text(json.dumps(tokenizer.ids), encoding="utf-8")
+    merges = "\n".join(" ".join(pair) for pair in tokenizer.ranks)
+    (folder / "merges.txt").write_text(f"#version: 0.2\n{merges}\n", encoding="utf-8")
+    return tokenizer.vocab_size
+
+
+def _language_model(folder: Path, pair: Callable, vocab_size: int, sizes: dict | None = None):
+    with without_warnings():
+        model = pair({"vocab_size": vocab_size} | (sizes or {}))[1]
+        model.save_pretrained(folder)
+    return model
+
+
+def torchvision(hub: Path, *names: str) -> None:
+    """Tiny classifiers and a Mask R-CNN under the names of their published files, where `TORCH_HOME=hub` finds them.
+
+    Args:
+        hub: the folder.
+        names: "resnet18", "vit_b_16", "maskrcnn_resnet50_fpn"; all of them if none is given.
+    """
+    from torchvision import models
+
+    tiny = {
+        "resnet18": lambda: models.resnet.ResNet(models.resnet.BasicBlock, [1, 1, 1, 1]),
+        "vit_b_16": lambda: models.VisionTransformer(224, 32, 1, 2, 128, 256),
+        "vgg11": lambda: models.vgg.VGG(models.vgg.make_layers([4, "M", 8, "M", 8, 8, "M", 8, 8, "M", 8, 8, "M"])),
+        # A detector is told by its name how large it is, so this one has its full size, and no training.
+        "maskrcnn_resnet50_fpn": lambda: models.detection.maskrcnn_resnet50_fpn(weights=None, weights_backbone=None),
+    }
+    folder = Path(hub) / "hub" / "checkpoints"
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in names or ("resnet18", "vit_b_16", "maskrcnn_resnet50_fpn"):
+        torch.manual_seed(0)
+        file = models.get_model_weights(name).DEFAULT.url.rsplit("/", 1)[-1]
+        torch.save(tiny[name]().state_dict(), folder / file)
+
+
+ALL = (clip, siglip, align, open_clip, vit, swin, convnext, resnet, bert, gpt2, llama, t5, bart)
 
 
 def write(cache: str | Path, *only: Callable) -> None:
@@ -148,7 +263,7 @@ def write(cache: str | Path, *only: Callable) -> None:
     if bars:
         logging.disable_progress_bar()
     try:
-        for make in only or (clip, siglip, align, open_clip, vit):
+        for make in only or ALL:
             make(Path(cache))
     finally:
         logging.set_verbosity(verbosity)

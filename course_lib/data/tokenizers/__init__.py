@@ -3,7 +3,7 @@
     words.py       whole words, or single characters
     byte_pair.py   byte-pair encoding: CLIP's and GPT-2's
     word_piece.py  WordPiece: BERT's
-    unigram.py     unigram: T5's
+    unigram.py     unigram: T5's and SigLIP's
     sentence_piece.py  the files and the spaces of SentencePiece; Llama's
 
 All of them are called alike: `tokenizer(texts)` gives (B, L), `tokenizer.encode(text)` the ids of one text,
@@ -20,7 +20,7 @@ from course_lib.data.tokenizers.byte_pair import (
     read_merges,
 )
 from course_lib.data.tokenizers.sentence_piece import LlamaTokenizer
-from course_lib.data.tokenizers.unigram import UnigramTokenizer
+from course_lib.data.tokenizers.unigram import SigLIPTokenizer, UnigramTokenizer
 from course_lib.data.tokenizers.word_piece import WordPieceTokenizer
 from course_lib.data.tokenizers.words import CharacterTokenizer, WordTokenizer
 
@@ -29,6 +29,7 @@ __all__ = [
     "CharacterTokenizer",
     "GPT2Tokenizer",
     "LlamaTokenizer",
+    "SigLIPTokenizer",
     "Tokenizer",
     "UnigramTokenizer",
     "WordPieceTokenizer",

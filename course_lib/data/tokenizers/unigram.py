@@ -7,6 +7,7 @@ missed least are dropped.
 
 import base64
 import math
+import string
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -122,6 +123,24 @@ class UnigramTokenizer(Tokenizer):
     def join(self, pieces: list[str]) -> str:
         """The text: "▁" is a space, the first one aside."""
         return "".join(piece for piece in pieces if piece != PAD).replace(SPACE, " ").strip()
+
+
+class SigLIPTokenizer(UnigramTokenizer):
+    """SigLIP's tokenizer: small letters, no punctuation, and rows of 64 that are filled up with end marks.
+
+    Source: the published code of SigLIP (big_vision), `canonicalize_text`.
+    """
+
+    def __init__(self, scored, special=None, normalise=None, context_length: int | None = None):
+        super().__init__(scored, special, normalise, context_length or 64)
+        self.pad_token_id = self.end_token_id
+
+    def encode_plain(self, text: str) -> list[int]:
+        """The ids of what is left of a text when capitals and punctuation are gone."""
+        return super().encode_plain(text.lower().translate(_NO_PUNCTUATION))
+
+
+_NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
 
 
 def spaced_words(text: str) -> list[str]:
