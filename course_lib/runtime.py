@@ -45,16 +45,58 @@ def device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
+SCALES = ("small", "full", "rehearsal")
+
+
 def scale() -> str:
     """How large the notebooks run: "small" (two CPU cores) or "full" (a GPU). `$COURSE_SCALE` overrides it.
 
+    `COURSE_SCALE=rehearsal` runs the code of full scale, which is what this then says, with the sizes of small
+    (`sized`): how the tests run it where there is no GPU.
+
     Raises:
-        InputError: `$COURSE_SCALE` is neither.
+        InputError: `$COURSE_SCALE` is none of these.
     """
+    return "small" if _asked_scale() == "small" else "full"
+
+
+def sized(small: int, full: int) -> int:
+    """A size (steps, pictures, width) for this scale: `sized(200, 4_000)`. Full sizes are for a GPU with 16 GB."""
+    return full if _asked_scale() == "full" else small
+
+
+def _asked_scale() -> str:
     asked = os.environ.get("COURSE_SCALE") or ("full" if torch.cuda.is_available() else "small")
-    if asked not in ("small", "full"):
-        raise InputError(f"COURSE_SCALE is {asked!r}; it can be 'small' or 'full'")
+    if asked not in SCALES:
+        raise InputError(f"COURSE_SCALE is {asked!r}; it can be 'small' or 'full' (or 'rehearsal')")
     return asked
+
+
+def larger(batch_size: int) -> int:
+    """A batch written for a GPU of 16 GB, as large as it may be on this machine.
+
+    Twice that from 32 GB on, 4 times from 64 GB on; on a CPU it stays as it is.
+    """
+    if device().type != "cuda":
+        return batch_size
+    gigabytes = torch.cuda.get_device_properties(device()).total_memory / 1e9
+    return batch_size * (4 if gigabytes > 64 else 2 if gigabytes > 32 else 1)
+
+
+def compiled(model: torch.nn.Module) -> torch.nn.Module:
+    """The model compiled by torch where that pays: on a GPU from Ampere (A100) on. Elsewhere the model itself.
+
+    It shares its parameters with the model given; the first step takes a minute.
+    """
+    where = device()
+    if where.type != "cuda" or torch.cuda.get_device_capability(where) < (8, 0):
+        return model
+    return torch.compile(model)
+
+
+def peak_memory() -> float | None:
+    """The most memory that tensors took on the GPU until now, in GB; None on a CPU."""
+    return torch.cuda.max_memory_allocated() / 1e9 if device().type == "cuda" else None
 
 
 def seed_everything(seed: int) -> None:
@@ -74,7 +116,9 @@ def autocast(where: torch.device | None = None) -> contextlib.AbstractContextMan
     where = where or device()
     if where.type != "cuda":
         return contextlib.nullcontext()
-    return torch.autocast("cuda", torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16)
+    # A T4 only emulates bfloat16.
+    native = torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.autocast("cuda", torch.bfloat16 if native else torch.float16)
 
 
 def in_notebook() -> bool:

@@ -32,8 +32,54 @@ def test_the_scale_can_be_chosen(monkeypatch):
     monkeypatch.setenv("COURSE_SCALE", "huge")
     with pytest.raises(InputError, match="COURSE_SCALE is 'huge'; it can be 'small' or 'full'"):
         runtime.scale()
+    for asked, scale, size in (("small", "small", 5), ("full", "full", 700), ("rehearsal", "full", 5)):
+        monkeypatch.setenv("COURSE_SCALE", asked)
+        assert (runtime.scale(), runtime.sized(5, 700)) == (scale, size)
     monkeypatch.delenv("COURSE_SCALE")
     assert runtime.scale() == ("full" if torch.cuda.is_available() else "small")
+
+
+def test_the_number_of_threads_can_be_chosen(monkeypatch):
+    assert runtime.threads() == 2
+    monkeypatch.setenv("COURSE_THREADS", "1")
+    runtime.seed_everything(0)
+    assert torch.get_num_threads() == 1
+    for wrong in ("0", "two"):
+        monkeypatch.setenv("COURSE_THREADS", wrong)
+        with pytest.raises(InputError, match=f"COURSE_THREADS is '{wrong}'"):
+            runtime.threads()
+    monkeypatch.undo()
+    runtime.pin_threads()
+
+
+@pytest.mark.parametrize(
+    ("gigabytes", "capability", "bfloat16", "batch"),
+    [(15.8, (7, 5), False, 128), (24, (8, 9), True, 128), (42.4, (8, 0), True, 256), (85, (9, 0), True, 512)],
+)
+def test_settings_for_a_t4_grow_on_a_larger_gpu(monkeypatch, gigabytes, capability, bfloat16, batch):
+    """What is decided from what a GPU says of itself; that it then computes so is for a machine with one to show."""
+    from types import SimpleNamespace
+
+    monkeypatch.setenv("COURSE_DEVICE", "cuda")
+    properties = SimpleNamespace(total_memory=int(gigabytes * 1e9))
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: properties)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
+    # As torch answers: a T4 has bfloat16 if emulation counts.
+    monkeypatch.setattr(
+        torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation or bfloat16
+    )
+    monkeypatch.setattr(torch, "autocast", lambda kind, dtype: (kind, dtype))
+    monkeypatch.setattr(torch, "compile", lambda model: "compiled")
+    assert runtime.larger(128) == batch
+    assert runtime.autocast() == ("cuda", torch.bfloat16 if bfloat16 else torch.float16)
+    model = torch.nn.Linear(1, 1)
+    assert runtime.compiled(model) == ("compiled" if bfloat16 else model)
+
+
+def test_a_cpu_keeps_sizes_and_models_as_they_are():
+    model = torch.nn.Linear(1, 1)
+    assert runtime.larger(128) == 128 and runtime.compiled(model) is model
+    assert torch.cuda.is_available() or runtime.peak_memory() is None
 
 
 def test_the_device_can_be_chosen(monkeypatch):
