@@ -34,7 +34,7 @@ class PointerVQA(nn.Module):
         states = self.region_encoder(regions, region_mask)
         asked = self.words_read(question) @ question.words  # (B, K, D), of the words themselves
         pointers = self.point(asked, states, region_mask)
-        found = torch.cat([(pointers @ self.value(states)).flatten(1), pointers.sum(-1)], -1)
+        found = torch.cat([(pointers @ self.value(regions, states)).flatten(1), pointers.sum(-1)], -1)
         asked = torch.cat([asked.flatten(1), question.vector], -1)
         asked, found = self.asked(asked), self.found(found)
         return self.classifier(torch.cat([asked, found, asked * found], -1))
@@ -49,10 +49,15 @@ class PointerVQA(nn.Module):
         self.query = nn.Linear(config.width, config.width)
         self.key = nn.Sequential(nn.ReLU(), nn.Linear(config.width, config.width))
         self.threshold = nn.Parameter(torch.zeros(config.pointers // 2))
-        self.value = nn.Linear(config.width, config.width)
+        self.project = nn.Linear(config.width, config.width)
         self.asked = nn.Linear((config.pointers + 1) * config.width, config.hidden)
-        self.found = nn.Linear(config.pointers * (config.width + 1), config.hidden)
+        self.found = nn.Linear(config.pointers * (config.width + 3), config.hidden)
         self.classifier = Classifier(3 * config.hidden, config)
+
+    def value(self, regions: Tensor, states: Tensor) -> Tensor:
+        """(B, R, D + 2): what a region brings along when it is pointed at, and where it is, once more and as loud."""
+        place = regions[..., self.config.place : self.config.place + 2]
+        return torch.cat([self.project(states), self.config.coordinate_scale * place], -1)
 
     def words_read(self, question) -> Tensor:
         """(B, K, T), rows summing to 1: which words each pointer reads."""
