@@ -280,8 +280,9 @@ _WHY_NOT = {
     ("scale_because", "b"): "float32 keeps seven digits at any size: 0.017 is as exact as 1.7.",
     ("scale_because", "c"): "What the pointers point at is decided by colour. The coordinates come along with what was "
     "found, after the softmax.",
-    ("late", "a"): "Better than guessing by the picture alone? Half of the pictures of each kind have the answer yes.",
-    ("late", "b"): "Write the four cases down: with one weight for each side, which of them can be right together?",
+    ("late", "a"): "What is the half that the model of the pictures brings? Of the red things, half are asked about as "
+    "red and half as blue.",
+    ("late", "b"): "Each has seen its part, and a mean adds nothing: write down what each can say in the four cases.",
     ("late", "d"): "No weights will do: write the four cases as four inequalities and add them up.",
     ("late_because", "b"): "Calibration moves the probabilities, not the side of one half on which they lie.",
     ("late_because", "c"): "The questions are balanced: the words alone tell nothing about the answer.",
@@ -1363,8 +1364,8 @@ TRAIN = Exercise(
         "losses.append(loss)": A_TENSOR,
     },
     explanation="A region that is red and a cube scores 2, its square is 4; a red one and a cube apart score 1 each, "
-    "and their squares add up to 2. Whatever bends the scores region by region, before the mean, can tell: attention, a "
-    "ReLU, this square. A sum, or a mean that comes first, cannot.",
+    "and their squares add up to 2. Whatever bends the scores region by region, before the mean, can tell: attention, "
+    "a ReLU, this square. A sum, or a mean that comes first, cannot.",
     seconds=60.0,
 )
 
