@@ -11,6 +11,7 @@ ingredient that was taken away.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -223,7 +224,7 @@ def _regions_of(pictures: Tensor) -> tuple[Tensor, Tensor]:
 
 
 # The full task: all types of question about scenes of 1 to 4 objects, with `WIDE`.
-FULL = TrainingConfig(steps=1500, batch_size=256, learning_rate=2e-3, warmup_steps=50, weight_decay=0.01)
+FULL = TrainingConfig(steps=1200, batch_size=256, learning_rate=2e-3, warmup_steps=50, weight_decay=0.01)
 
 # The short one, in which an ablation takes seconds: two objects, one question that binds (the colour or the shape of
 # the other attribute's bearer) and one that relates; with `CONFIG` and `short_data`.
@@ -260,6 +261,7 @@ def train_fusion(
     sizes: FusionConfig = CONFIG,
     mix: dict[str, float] | None = None,
     on_step: OnStep | None = None,
+    resume_from: str | Path | None = None,
 ) -> tuple[nn.Module, History]:
     """Trains one fusion from nothing.
 
@@ -274,7 +276,7 @@ def train_fusion(
         sizes: of the model.
         mix: share of a batch by type of question; types that are not named share what is left, as often as they are
             asked. `MIX` if None; {} for all types as they come.
-        on_step: as for `train`.
+        on_step, resume_from: as for `train`.
 
     Raises:
         InputError: there is no such fusion, or the mix cannot be.
@@ -291,7 +293,7 @@ def train_fusion(
         return F.cross_entropy(model(*data.batch(rows)), data.answers[rows])
 
     try:
-        return model, train(model, batch_loss, replace(config, seed=seed), on_step)
+        return model, train(model, batch_loss, replace(config, seed=seed), on_step, resume_from)
     finally:
         pin_threads()
 
