@@ -65,7 +65,7 @@ def modality_gap(image_embeds: Tensor, text_embeds: Tensor) -> Tensor:
     Raises:
         InputError: the widths differ, there is none, or a row is not of length 1.
 
-    Source: Liang et al. 2022, "Mind the Gap", section 2.1.
+    Source: Liang et al. 2022, "Mind the Gap", the embedding shift experiment.
     """
     for name, embeds in (("image_embeds", image_embeds), ("text_embeds", text_embeds)):
         _check_unit(name, embeds)
@@ -88,7 +88,7 @@ def move_apart(image_embeds: Tensor, text_embeds: Tensor, share: float) -> tuple
     Raises:
         InputError: as `modality_gap`.
 
-    Source: Liang et al. 2022, section 5.1 (there each cloud moves by the full shift).
+    Source: Liang et al. 2022, "Mind the Gap", the embedding shift experiment and figure 3.
     """
     half = share / 2 * modality_gap(image_embeds, text_embeds)
     return F.normalize(image_embeds + half, dim=-1), F.normalize(text_embeds - half, dim=-1)
