@@ -1,4 +1,4 @@
-"""Exercise set 04: its references are torch's and the library's, its properties hold, and what it calls right is true."""
+"""Exercise set 04: its references are those of torch and the library, and what it calls right is true."""
 
 import pytest
 import torch
