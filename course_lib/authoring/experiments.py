@@ -3,8 +3,8 @@
     python -m course_lib.authoring.experiments fusion         # lesson 04: all fusions and ablations, short regime
     python -m course_lib.authoring.experiments fusion_full    # all types of question, the pointers on five seeds
 
-Every run is written as soon as it is done, and an interrupted table or run goes on where it stopped. All seeds that were run
-are in it, none is left out. Always on the CPU, one thread: that is where everybody can repeat it.
+Every run is written as soon as it is done, and an interrupted table or run goes on where it stopped. All seeds that
+were run are in it, none is left out. Always on the CPU, one thread: that is where everybody can repeat it.
 """
 
 import argparse
