@@ -21,6 +21,7 @@ def normal(seed: int, *shape: int, dtype: torch.dtype = torch.float32) -> torch.
 # Why a mechanical change to a model solution may change nothing.
 MORE_STEPS = "one step more or less is no mistake: what is asked for is reached"
 A_TENSOR = "a number that is kept as a tensor is as good"
+SAME_SWAP = "two dimensions change places whichever of them is named first"
 
 # 04.1 ---------------------------------------------------------------------------------------------------------------
 
@@ -1089,6 +1090,12 @@ GATED = Exercise(
         Mistake("no activation", "There is no GELU between fc1 and fc2.", _Linear),
         Mistake("ReLU", "The activation is a ReLU: it should be a GELU.", _ReLU),
     ),
+    equivalents={
+        "query = self.q_proj(hidden).unflatten(-1, (self.heads, -1)).transpose(2, 1)": SAME_SWAP,
+        "key = self.k_proj(context).unflatten(-1, (self.heads, -1)).transpose(2, 1)": SAME_SWAP,
+        "value = self.v_proj(context).unflatten(-1, (self.heads, -1)).transpose(2, 1)": SAME_SWAP,
+        "return self.o_proj(heard.transpose(2, 1).flatten(2))": SAME_SWAP,
+    },
     explanation="Put between the layers of a frozen language model, it says at first exactly what that says. The "
     "derivative of tanh at 0 is 1, so that the gates open as soon as there is something worth hearing.",
 )
