@@ -366,8 +366,8 @@ check("07.6", ProductQuantizer)
 #
 # 1. **Mine.** For each text, find the `k` *wrong* pictures that are most similar to it by the embeddings.
 # 2. **Train.** The re-ranker is one matrix $W$ that scores a pair by $\text{score}(i, j) = t_i^\top W\, v_j$, with $t$ a text's and $v$ a picture's
-#    features. Start from zeros. For each text its own picture should score above its `k` mined ones: a cross-entropy over these
-#    $k + 1$ scores, or a sigmoid for each pair (image-text matching). All texts are one batch. Make at most `steps` steps.
+#    features. Start from zeros. For each text its own picture should score above its `k` mined ones: take the cross-entropy over these
+#    $k + 1$ scores. All texts are one batch. Make at most `steps` steps.
 #
 # The check then searches among 200 pairs of other scenes that you never see: the dual encoder's first ten pictures for each text,
 # put in order by your $W$. **Recall@1 of at least 0.75 is asked for.** Choosing one of the ten at random gets 0.1. Training with the same

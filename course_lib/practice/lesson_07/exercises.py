@@ -721,8 +721,8 @@ HARDEST = Exercise(
             lambda s, ids, m: -hardest_negative_loss(s, ids, m),
         ),
     ),
-    explanation="A negative twice as hard is no better if it is none. Its gradient moves two vectors only, so that "
-    "VSE++ starts slowly, and one wrong label costs it much.",
+    explanation="Hard and false negatives are found in the same place. As only the hardest one has a gradient, VSE++ "
+    "starts slowly, and a wrong label is the first thing that it looks at.",
 )
 
 
@@ -1064,11 +1064,15 @@ def _returned(value: Any) -> tuple[Tensor, Tensor, list[float]]:
     raise InputError("The third thing should be a list of at least two finite numbers: the loss of every step.")
 
 
+def _scores(weight: Tensor, pairs: dict[str, Tensor], pictures: Tensor) -> Tensor:
+    """The re-ranker's score of each text with each of the pictures `(N, P)` that are named for it: `(N, P)`."""
+    return ((pairs["text_features"] @ weight.float())[:, None] * pairs["image_features"][pictures]).sum(dim=-1)
+
+
 def two_stage_recall(weight: Tensor, pairs: dict[str, Tensor], k: int = NEGATIVES) -> float:
     """Recall@1 from texts to pictures: the dual encoder's first `k` pictures, put in order by the re-ranker."""
     best = (pairs["text_embeds"] @ pairs["image_embeds"].T).topk(k, dim=1).indices
-    scores = ((pairs["text_features"] @ weight.float())[:, None] * pairs["image_features"][best]).sum(dim=-1)
-    chosen = best.gather(1, scores.argmax(dim=1, keepdim=True))[:, 0]
+    chosen = best.gather(1, _scores(weight, pairs, best).argmax(dim=1, keepdim=True))[:, 0]
     return float((chosen == torch.arange(len(best))).float().mean())
 
 
@@ -1102,14 +1106,15 @@ def _own_among_them(case: Case, value: Any) -> bool:
     return float((_returned(value)[1] == torch.arange(PAIRS)[:, None]).any(dim=1).float().mean()) > 0.5
 
 
-def _among_any(weight: Tensor, pairs: dict[str, Tensor]) -> float:
-    """How often a text's own picture scores above each of ten that stand far away in the list."""
+def _practised_elsewhere(case: Case, value: Any) -> bool:
+    """Whether the weight tells any pictures apart, and the losses are far below those of the mined ones."""
+    weight, negatives, losses = _returned(value)
     own = torch.arange(HELD_BACK_PAIRS)[:, None]
-    far = (own + torch.arange(1, 11) * 16 + ALIKE) % HELD_BACK_PAIRS
-    scores = (
-        (pairs["text_features"] @ weight.float())[:, None] * pairs["image_features"][torch.cat([own, far], 1)]
-    ).sum(-1)
-    return float((scores.argmax(dim=1) == 0).float().mean())
+    unlike = (own + torch.arange(1, NEGATIVES + 1) * 2 * ALIKE + ALIKE) % HELD_BACK_PAIRS  # of other kinds of scene
+    sure = _scores(weight, case.hidden, torch.cat([own, unlike], dim=1)).argmax(dim=1) == 0
+    own = torch.arange(PAIRS)
+    mined_scores = _scores(weight, case.inputs, torch.cat([own[:, None], negatives], dim=1))
+    return bool(sure.float().mean() > 0.8 and losses[-1] < 0.5 * F.cross_entropy(mined_scores, torch.zeros_like(own)))
 
 
 RERANKER = Exercise(
@@ -1126,7 +1131,7 @@ RERANKER = Exercise(
         "Mine once, before the first step: the similarity of all texts with all pictures by the embeddings, minus "
         "infinity on the diagonal, and the k highest of each row. Training then never looks at the embeddings again.",
         "The candidates of a text are its own picture and its k negatives, say in this order. Their scores are a row "
-        "of k + 1 numbers, and the right class is 0: a cross-entropy. (A sigmoid for each pair will do, too.)",
+        "of k + 1 numbers, and the right class is 0: a cross-entropy, as in CLIP's loss.",
         "scores = ((text_features @ weight)[:, None] * image_features[candidates]).sum(dim=-1), of shape (N, k + 1). "
         "What tells the candidates apart is small in the features, so take large steps: torch.optim.Adam with a "
         "learning rate of 0.2 gets there within the steps given.",
@@ -1214,7 +1219,7 @@ RERANKER = Exercise(
             "trained on others",
             "It tells unlike scenes apart and not those of one kind: are the pictures that were mined the ones that "
             "the loss is computed on?",
-            sign=lambda case, value: _among_any(_returned(value)[0], case.hidden) > 0.8,
+            sign=_practised_elsewhere,
         ),
         Mistake(
             "unfinished",
