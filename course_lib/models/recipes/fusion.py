@@ -224,7 +224,7 @@ def _regions_of(pictures: Tensor) -> tuple[Tensor, Tensor]:
 
 
 # The full task: all types of question about scenes of 1 to 4 objects, with `WIDE`.
-FULL = TrainingConfig(steps=1200, batch_size=256, learning_rate=2e-3, warmup_steps=50, weight_decay=0.01)
+FULL = TrainingConfig(steps=1000, batch_size=256, learning_rate=2e-3, warmup_steps=50, weight_decay=0.01)
 
 # The short one, in which an ablation takes seconds: two objects, one question that binds (the colour or the shape of
 # the other attribute's bearer) and one that relates; with `CONFIG` and `short_data`.
