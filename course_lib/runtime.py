@@ -60,6 +60,11 @@ def scale() -> str:
     return "small" if _asked_scale() == "small" else "full"
 
 
+def downloads() -> bool:
+    """Whether published weights and data sets are fetched: at full scale. Elsewhere `authoring.stand_ins` serve."""
+    return _asked_scale() == "full"
+
+
 def sized(small: int, full: int) -> int:
     """A size (steps, pictures, width) for this scale: `sized(200, 4_000)`. Full sizes are for a GPU with 16 GB."""
     return full if _asked_scale() == "full" else small

@@ -35,6 +35,7 @@ def test_the_scale_can_be_chosen(monkeypatch):
     for asked, scale, size in (("small", "small", 5), ("full", "full", 700), ("rehearsal", "full", 5)):
         monkeypatch.setenv("COURSE_SCALE", asked)
         assert (runtime.scale(), runtime.sized(5, 700)) == (scale, size)
+        assert runtime.downloads() is (asked == "full")
     monkeypatch.delenv("COURSE_SCALE")
     assert runtime.scale() == ("full" if torch.cuda.is_available() else "small")
 

@@ -4,10 +4,14 @@
 `from_pretrained("openai/clip-vit-base-patch32")` find one, in every library that reads the Hub.
 """
 
+import atexit
 import hashlib
 import json
+import os
+import shutil
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from string import ascii_lowercase
 
@@ -17,6 +21,8 @@ from safetensors.torch import save_file
 from course_lib.authoring.parity import lesson_03 as parity
 from course_lib.authoring.parity.lesson_03_text import train_sentencepiece
 from course_lib.authoring.parity.rows import disturb
+from course_lib.data import hub
+from course_lib.data.photos import photos
 from course_lib.data.tokenizers import BytePairTokenizer, GPT2Tokenizer, WordPieceTokenizer, read_merges
 from course_lib.data.tokenizers.sentence_piece import read_model
 from course_lib.pretrained.weights import without_warnings
@@ -269,6 +275,85 @@ def write(cache: str | Path, *only: Callable) -> None:
         logging.set_verbosity(verbosity)
         if bars:
             logging.enable_progress_bar()
+
+
+def data_sets(root: str | Path, *names: str) -> None:
+    """Tiny data sets with the columns of `course_lib.data.hub`, made of the course's photographs.
+
+    Args:
+        root: the folder that stands for the Hub: `COURSE_HUB_ROOT`.
+        names: as in `hub.DATA_SETS`; all of them if none is given.
+    """
+    import datasets
+
+    pictures = photos()
+    boxes = [photo.boxes[0] for photo in pictures]
+    numbers = [str(number) for number in range(len(pictures))]
+    questions = [photo.questions[0] for photo in pictures]
+    asked, answers = [question for question, *_ in questions], [answer for _, answer, _ in questions]
+    captions = [[*photo.captions, *photo.captions][:5] for photo in pictures]
+    ten = [[{"answer": a, "answer_confidence": "yes", "answer_id": n} for n in range(10)] for a in answers]
+    box_rows = {
+        "bbox": [[float(x) for x in (left, top, right - left, low - top)] for _, (left, top, right, low) in boxes],
+        "answer": [[f"the {what}", what] for what, _ in boxes], "question_id": numbers,
+    }  # fmt: skip
+    rows = {
+        "coco_captions": {"answer": captions, "id": [int(n) for n in numbers], "question_id": numbers},
+        "flickr30k": {"caption": captions, "img_id": numbers},
+        "vqav2": {"question": asked, "answers": ten, "multiple_choice_answer": answers, "question_id": numbers}
+        | {"question_type": [question.split()[0] for question in asked]},
+        "gqa": {"question": asked, "answer": answers, "imageId": numbers},
+        "refcoco": box_rows, "refcoco+": box_rows, "refcocog": box_rows,
+        "pope": {"question": asked, "answer": ["yes" for _ in numbers], "question_id": numbers},
+        "docvqa": {"question": asked, "answers": [[answer] for answer in answers], "questionId": numbers},
+    }  # fmt: skip
+    shown = {"image": [photo.image for photo in pictures]}
+    for name in names or hub.DATA_SETS:
+        entry, folder = hub.DATA_SETS[name], Path(root) / hub.DATA_SETS[name].repository
+        tables = {entry.config or "default": rows[name] | ({} if entry.pictures else shown)}
+        if entry.pictures:
+            tables[entry.pictures[0]] = {entry.pictures[1]: numbers[::-1], "image": shown["image"][::-1]}
+        lines = ["---", "configs:"]
+        for config, columns in tables.items():
+            table = datasets.Dataset.from_dict(columns)
+            table = table.cast_column("image", datasets.Image()) if "image" in columns else table
+            lines += [f"- config_name: {config}", "  data_files:"]
+            for split in entry.splits:
+                (folder / config).mkdir(parents=True, exist_ok=True)
+                with open(folder / config / f"{split}-00000-of-00001.parquet", "wb") as file:
+                    table.to_parquet(file)
+                lines += [f"  - split: {split}", f"    path: {config}/{split}-*"]
+        (folder / "README.md").write_text("\n".join([*lines, "---", ""]))
+
+
+def serve(*makers: Callable, classifiers: Sequence[str] = (), data: Sequence[str] = ()) -> None:
+    """From now on this process finds stand-ins under the published ids, and nothing else: no network is used.
+
+    Cells at full scale begin with this where nothing can be downloaded; the cells after it are the same everywhere.
+
+    Args:
+        makers: which models of the Hub: `stand_ins.clip`, ...; none of them if left out.
+        classifiers: which of torchvision: "resnet18", ...
+        data: which data sets: "coco_captions", ...
+    """
+    import datasets
+    import huggingface_hub.constants
+
+    folder = Path(tempfile.mkdtemp(prefix="stand-ins-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    if makers:
+        write(folder, *makers)
+    if classifiers:
+        torchvision(folder, *classifiers)
+    if data:
+        bars = datasets.is_progress_bar_enabled()
+        datasets.disable_progress_bar()
+        data_sets(folder / "data", *data)
+        if bars:
+            datasets.enable_progress_bar()
+    huggingface_hub.constants.HF_HUB_CACHE, huggingface_hub.constants.HF_HUB_OFFLINE = str(folder), True
+    datasets.config.HF_DATASETS_CACHE = folder / "datasets"
+    os.environ |= {"TORCH_HOME": str(folder), "COURSE_HUB_ROOT": str(folder / "data")}
 
 
 def _sizes(crop: bool) -> dict:
