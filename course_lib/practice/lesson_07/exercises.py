@@ -1,6 +1,7 @@
 """Exercise set 07: how a search is measured, trained, compressed, and made exact again by a second stage."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -197,7 +198,7 @@ def average_precision_cases(seed: int) -> list[Case]:
     ]
 
 
-def _hits(s: Tensor, p: Tensor, descending: bool = True) -> Tensor:
+def _in_order(s: Tensor, p: Tensor, descending: bool = True) -> Tensor:
     """Whether the candidate at each place is right: `(Q, N)` of 0 and 1."""
     return p.gather(1, s.argsort(dim=1, descending=descending)).double()
 
@@ -243,24 +244,24 @@ AVERAGE_PRECISION = Exercise(
         Mistake(
             "averaged over all places",
             "The precisions at all places are averaged: only those at which a right candidate stands count.",
-            lambda s, p: _precisions(_hits(s, p)).mean().item(),
+            lambda s, p: _precisions(_in_order(s, p)).mean().item(),
         ),
         Mistake(
             "divided by the gallery",
             "The sum is divided by the number of candidates: divide by the number of right ones, so that a perfect "
             "order gives 1.",
-            lambda s, p: (_precisions(_hits(s, p)) * _hits(s, p)).mean().item(),
+            lambda s, p: (_precisions(_in_order(s, p)) * _in_order(s, p)).mean().item(),
         ),
         Mistake(
             "averaged over all right candidates at once",
             "All right candidates of all queries are averaged together, so that a query with many counts more: average "
             "within each query first.",
-            lambda s, p: ((_precisions(_hits(s, p)) * _hits(s, p)).sum() / p.sum()).item(),
+            lambda s, p: ((_precisions(_in_order(s, p)) * _in_order(s, p)).sum() / p.sum()).item(),
         ),
         Mistake(
             "worst first",
             "The candidate with the lowest score stands first: sort with descending=True.",
-            lambda s, p: _of(_hits(s, p, False), _precisions(_hits(s, p, False))),
+            lambda s, p: _of(_in_order(s, p, False), _precisions(_in_order(s, p, False))),
         ),
         Mistake(
             "not sorted",
@@ -280,18 +281,18 @@ AVERAGE_PRECISION = Exercise(
             "recall for precision",
             "That averages the recall at each right candidate: precision divides by the place, not by the number of "
             "right candidates.",
-            lambda s, p: _of(_hits(s, p), _hits(s, p).cumsum(dim=1) / _hits(s, p).sum(dim=1, keepdim=True)),
+            lambda s, p: _of(_in_order(s, p), _in_order(s, p).cumsum(dim=1) / _in_order(s, p).sum(dim=1, keepdim=True)),
         ),
         Mistake(
             "number right not counted",
             "One right candidate at every place: the numerator is how many right ones were found up to there.",
-            lambda s, p: _of(_hits(s, p), 1.0 / torch.arange(1, s.shape[1] + 1)),
+            lambda s, p: _of(_in_order(s, p), 1.0 / torch.arange(1, s.shape[1] + 1)),
         ),
         Mistake(
             "interpolated",
             "That is interpolated precision, the best one at this place or later, as in detection. Here it is taken as "
             "it is.",
-            lambda s, p: _of(_hits(s, p), _interpolated(_hits(s, p))),
+            lambda s, p: _of(_in_order(s, p), _interpolated(_in_order(s, p))),
         ),
         Mistake(
             "places from 0",
@@ -414,44 +415,40 @@ def recall_in_folds(image_embeds: Tensor, text_embeds: Tensor, folds: int, k: in
     return tuple(found[way][f"R@{k}"] for way in ("image_to_text", "text_to_image"))
 
 
-def _recalls(
-    i: Tensor, t: Tensor, folds: int, k: int, *, striped: bool = False, one: bool = False, last: bool = False
-) -> tuple[float, float]:
-    """Recall@K of both directions, averaged over folds, with likely mistakes: captions laid out in another order, only
-    the first caption of each picture, only the last fold."""
-    found = []
-    for images, texts in zip(i.chunk(folds), t.chunk(folds), strict=True):
-        captions = len(texts) // len(images)
-        own = torch.arange(len(images))
-        owners = own.repeat(captions) if striped else own.repeat_interleave(captions)
-        if one:
-            texts, owners = texts[::captions], own
-        both = retrieval.retrieval(images @ texts.T, owners, ks=(k,))
-        found.append([both[way][f"R@{k}"] for way in ("image_to_text", "text_to_image")])
-    return tuple(found[-1] if last else [sum(way) / folds for way in zip(*found, strict=True)])
+def _hits(
+    i: Tensor, t: Tensor, folds: int, k: int, *, striped: bool = False, one: bool = False
+) -> tuple[Tensor, Tensor]:
+    """Which of the first k are right, `(folds, pictures, k)` and `(folds, texts, k)`; likely mistakes are captions laid
+    out in another order, and only the first caption of each picture."""
+    if one:
+        t = t[:: protocols.CAPTIONS]
+    similarity = i.view(folds, -1, i.shape[1]) @ t.view(folds, -1, t.shape[1]).mT
+    own = torch.arange(similarity.shape[1])
+    each = similarity.shape[2] // len(own)
+    owners = own.repeat(each) if striped else own.repeat_interleave(each)
+    to_text = owners[similarity.topk(k, dim=2).indices] == own[:, None]
+    return to_text, similarity.mT.topk(k, dim=2).indices == owners[:, None]
 
 
-def _right_in_folds(i: Tensor, t: Tensor, folds: int, k: int, count: str) -> tuple[float, float]:
-    """Recall@K with another idea of what a picture must find: "all" its captions, or a "share" of them."""
-    found = []
-    for images, texts in zip(i.chunk(folds), t.chunk(folds), strict=True):
-        own = torch.arange(len(images)).repeat_interleave(len(texts) // len(images))
-        hit = own[(images @ texts.T).topk(k, dim=1).indices] == torch.arange(len(images))[:, None]
-        share = hit.sum(dim=1) / (len(texts) // len(images))
-        found.append(
-            {"all": (share == 1), "share": share, "precision": hit.double().mean(dim=1)}[count].double().mean()
-        )
-    return torch.stack(found).mean().item(), _recalls(i, t, folds, k)[1]
+def _found(to_text: Tensor, to_image: Tensor) -> tuple[float, float]:
+    """Of hits (..., k) the share of queries with one among the first k, both ways."""
+    return to_text.any(dim=-1).double().mean().item(), to_image.any(dim=-1).double().mean().item()
+
+
+def _text_counts(how: Callable[[Tensor], Tensor]) -> Callable[..., tuple[float, float]]:
+    """Recall@K with another idea of what a picture must find: `how` makes a number of its hits among the first k."""
+
+    def answer(i: Tensor, t: Tensor, folds: int, k: int) -> tuple[float, float]:
+        hits = _hits(i, t, folds, k)
+        return how(hits[0].double()).mean().item(), _found(*hits)[1]
+
+    return answer
 
 
 def _any_caption(i: Tensor, t: Tensor, folds: int, k: int) -> tuple[float, float]:
     """A picture's captions together as one query from text to picture: found if one of them finds it."""
-    found = []
-    for images, texts in zip(i.chunk(folds), t.chunk(folds), strict=True):
-        own = torch.arange(len(images)).repeat_interleave(len(texts) // len(images))
-        places = retrieval.ranks(texts @ images.T, own[:, None] == torch.arange(len(images)))
-        found.append((places.view(len(images), -1).amin(dim=1) <= k).double().mean())
-    return _recalls(i, t, folds, k)[0], torch.stack(found).mean().item()
+    to_text, to_image = _hits(i, t, folds, k)
+    return _found(to_text, to_image.view(len(i), -1))
 
 
 FOLDS = Exercise(
@@ -479,48 +476,48 @@ FOLDS = Exercise(
             "not cut into folds",
             "The whole gallery is searched at once: each fold is searched alone, and the recalls are averaged. A "
             "smaller gallery is easier.",
-            lambda i, t, f, k: _recalls(i, t, 1, k),
+            lambda i, t, f, k: _found(*_hits(i, t, 1, k)),
         ),
         Mistake(
             "last fold only",
             "That is the recall of the last fold: keep that of every fold, and average.",
-            lambda i, t, f, k: _recalls(i, t, f, k, last=True),
+            lambda i, t, f, k: _found(*(hits[-1] for hits in _hits(i, t, f, k))),
         ),
         Mistake(
             "added over the folds",
             "The recalls of the folds are added up: divide by their number.",
-            lambda i, t, f, k: tuple(f * found for found in _recalls(i, t, f, k)),
+            lambda i, t, f, k: tuple(f * found for found in _found(*_hits(i, t, f, k))),
         ),
         Mistake(
             "first caption only",
             "Only the first caption of each picture takes part: all of them are in the gallery, and each is a query.",
-            lambda i, t, f, k: _recalls(i, t, f, k, one=True),
+            lambda i, t, f, k: _found(*_hits(i, t, f, k, one=True)),
         ),
         Mistake(
             "captions in another order",
             "The captions of a picture follow one another: caption t belongs to picture t // captions, not to t % "
             "pictures.",
-            lambda i, t, f, k: _recalls(i, t, f, k, striped=True),
+            lambda i, t, f, k: _found(*_hits(i, t, f, k, striped=True)),
         ),
         Mistake(
             "directions exchanged",
             "The two numbers are exchanged: from pictures to texts comes first.",
-            lambda i, t, f, k: _recalls(i, t, f, k)[::-1],
+            lambda i, t, f, k: _found(*_hits(i, t, f, k))[::-1],
         ),
         Mistake(
             "all captions asked for",
             "A picture counts only if all its captions are among the first k: one of them is enough.",
-            lambda i, t, f, k: _right_in_folds(i, t, f, k, "all"),
+            _text_counts(lambda hits: (hits.sum(dim=-1) == protocols.CAPTIONS).double()),
         ),
         Mistake(
             "share of the captions",
             "A picture counts by the share of its captions that are found: it counts as found with the first of them.",
-            lambda i, t, f, k: _right_in_folds(i, t, f, k, "share"),
+            _text_counts(lambda hits: hits.sum(dim=-1) / protocols.CAPTIONS),
         ),
         Mistake(
             "precision",
             "A picture counts by the share of the first k that are its own: it counts as found if one of them is.",
-            lambda i, t, f, k: _right_in_folds(i, t, f, k, "precision"),
+            _text_counts(lambda hits: hits),
         ),
         Mistake(
             "one caption is enough for the picture",
@@ -531,7 +528,7 @@ FOLDS = Exercise(
         Mistake(
             "k left out",
             "That is recall@1: k says how many candidates may be looked at.",
-            lambda i, t, f, k: _recalls(i, t, f, 1),
+            lambda i, t, f, k: _found(*_hits(i, t, f, 1)),
         ),
     ),
     equivalents={
@@ -1092,7 +1089,7 @@ def _besides(case: Case, value: Any) -> str:
     return ""
 
 
-def _mined_are(other: Any) -> Any:
+def _mined_are(other: Callable[[Case, Tensor], Tensor]) -> Callable[[Case, Any], bool]:
     """Whether the negatives are `other(case, similarity)`, similarity being texts by pictures."""
 
     def sign(case: Case, value: Any) -> bool:
