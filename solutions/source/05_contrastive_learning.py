@@ -143,7 +143,7 @@ show(
 # in world B?
 #
 # - a) 5.3, where the curve ends.
-# - b) At least 5.3; 63 negatives could not show more than 6, however many there are.
+# - b) At least 5.3; 63 negatives could not show more than 6, however many bits there are.
 # - c) At most 6, the logarithm of 64.
 # - d) That cannot be said without the temperature.
 #
@@ -294,7 +294,7 @@ check("05.4", hardest_negative_loss)
 #
 # **Shapes.** `similarity` $(B, B)$ are logits, pictures by texts, scaled already; `caption_ids` $(B,)$ int64, equal for equal captions; every picture
 # has a negative. The result is $(B, \text{draws})$ int64: row $i$ holds the numbers of the texts that were drawn for picture $i$, with
-# repetition. The check counts: **at least 95 % of the draws must agree** with the right probabilities, for the picture where they agree least. An
+# repetition. The check counts: **at least 92 % of the draws must agree** with the right probabilities, for the picture where they agree least. An
 # even draw among the negatives gets 46 %.
 #
 # **Example.** If picture 0 has the negatives 1 and 2 with the logits 0 and $\log 3$, text 1 is drawn in a quarter of the draws. In a
@@ -423,5 +423,5 @@ check("05.7", large_batch_gradients)
 # %% [markdown]
 # ## Done?
 #
-# You have written a loss with a margin and one with a softmax, drawn negatives that are some, measured the space that comes of it, and taken the gradient of a
+# You have written a loss with a margin and one with a softmax, drawn negatives that deserve the name, measured the space that comes of it, and taken the gradient of a
 # batch that did not fit. Set 06 builds CLIP from the same parts. `progress()` shows your table, and `course quiz 05` asks you what an interviewer would.

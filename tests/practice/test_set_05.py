@@ -111,7 +111,7 @@ def test_the_threshold_of_drawing_leaves_room_on_ten_seeds():
                 found["any"].append(score(lambda s, ids, draws: torch.randint(len(s), (len(s), draws))))
                 found["even"].append(score(answers.draw_alike))
     assert min(found["right"]) > measure.at_least + 0.015
-    assert max(found["half right"]) < measure.at_least - 0.05
+    assert max(found["half right"]) < measure.at_least - 0.03
     assert measure.chance == pytest.approx(sum(found["any"]) / 20, abs=0.05)
     assert measure.baseline == pytest.approx(sum(found["even"]) / 20, abs=0.05)
 

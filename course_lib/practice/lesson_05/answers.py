@@ -1225,6 +1225,19 @@ def large_by_split(encode, loss, images, texts, image_weight, text_weight, limit
     return value.item(), *found
 
 
+def large_by_checkpoints(encode, loss, images, texts, image_weight, text_weight, limit):
+    weights = [image_weight.clone().requires_grad_(), text_weight.clone().requires_grad_()]
+    embeds = []
+    for inputs, weight in zip((images, texts), weights, strict=True):
+        parts = [
+            torch.utils.checkpoint.checkpoint(encode, part, weight, use_reentrant=False) for part in inputs.split(limit)
+        ]
+        embeds.append(torch.cat(parts))
+    value = loss(*embeds)
+    value.backward()
+    return value, weights[0].grad, weights[1].grad
+
+
 def large_by_parts_of_the_loss(encode, loss, images, texts, image_weight, text_weight, limit):
     """All embeddings without a graph; then one part at a time with a graph in its place, and its share of the loss."""
     weights = [image_weight.clone().requires_grad_(), text_weight.clone().requires_grad_()]
@@ -1471,7 +1484,7 @@ ALTERNATIVES = {
     "05.4": (hardest_by_loops, hardest_by_hinges),
     "05.5": (draw_by_gumbel, draw_one_row_at_a_time, draw_by_inverse),
     "05.6": (space_by_cosines, space_by_loops),
-    "05.7": (large_by_split, large_by_parts_of_the_loss),
+    "05.7": (large_by_split, large_by_checkpoints, large_by_parts_of_the_loss),
 }
 
 MUTANTS = {

@@ -738,7 +738,7 @@ HARDEST = Exercise(
 
 # 05.5 ---------------------------------------------------------------------------------------------------------------
 
-DRAWS = 5_000
+DRAWS = 2_000
 
 
 def sampling_case(about: str, seed: int, ids: list[int], lead: float = 1.0) -> Case:
@@ -830,7 +830,7 @@ def _odds_are(other: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]) -> Ca
         similarity, same = case.inputs["similarity"].double(), _alike(case.inputs["caption_ids"])
         found = _odds(case, value)
         apart = _apart(found, other(similarity, same))
-        return apart < 0.05 and apart < _apart(found, wanted_odds(case))
+        return apart < 0.07 and apart < _apart(found, wanted_odds(case))
 
     return sign
 
@@ -857,7 +857,7 @@ DRAW = Exercise(
     measure=Measure(
         "agreement of the draws with the softmax over the negatives (of the picture where it is least)",
         agreement,
-        at_least=0.95,
+        at_least=0.92,
         chance=0.4,
         baseline=0.46,
         besides=_draws_what_fits,
@@ -1191,31 +1191,22 @@ class SmallMemory(nn.Module):
     def __init__(self, limit: int) -> None:
         super().__init__()
         self.limit = limit
-        self.rows_kept = [0]
+        self.kept = []  # (reference to what a graph may hold on to, its rows)
 
     def forward(self, features: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-        rows_kept, rows = self.rows_kept, len(features)
-
-        class Kept:
-            """What the graph holds on to."""
-
-            def __init__(self, values: torch.Tensor) -> None:
-                self.values = values.detach()  # or it would hold on to the graph that holds on to it
-                rows_kept[0] += rows
-
-            def __del__(self) -> None:
-                rows_kept[0] -= rows
-
+        rows = len(features)
         if rows > self.limit:
             raise MemoryError(f"{rows} rows do not fit: at most {self.limit} at a time")
+        self.kept = [(held, count) for held, count in self.kept if not held.expired()]
+        before = sum(count for _, count in self.kept)
         projected = features @ weight
-        if projected.requires_grad and rows_kept[0] + rows > self.limit:
+        if projected.requires_grad and before + rows > self.limit:
             raise MemoryError(
-                f"{rows_kept[0]} rows are still kept for a backward pass, and {rows} more do not fit beside them: at "
-                f"most {self.limit} in all"
+                f"{before} rows are still kept for a backward pass, and {rows} more do not fit beside them: at most "
+                f"{self.limit} in all"
             )
-        with torch.autograd.graph.saved_tensors_hooks(Kept, lambda kept: kept.values):
-            hidden = torch.tanh(projected)
+        hidden = torch.tanh(projected)
+        self.kept.append((torch.multiprocessing.reductions.StorageWeakRef(hidden.untyped_storage()), rows))
         return nn.functional.normalize(hidden, dim=-1)
 
 
