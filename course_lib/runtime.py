@@ -165,10 +165,12 @@ class _NotebookProgress(tqdm_package.tqdm):
             self.display()  # where it ended: the last step may have come within the half second after the last update
 
 
-def progress(iterable: Iterable | None = None, description: str = "", total: int | None = None) -> tqdm_package.tqdm:
+def progress(
+    iterable: Iterable | None = None, description: str = "", total: int | None = None, disable: bool = False
+) -> tqdm_package.tqdm:
     """A progress bar (tqdm) that suits where it is: HTML in a notebook, one line on stderr in a terminal."""
-    bar = _NotebookProgress if in_notebook() else tqdm_package.tqdm
-    return bar(iterable, desc=description, total=total, mininterval=0.5)
+    bar = _NotebookProgress if in_notebook() and not disable else tqdm_package.tqdm
+    return bar(iterable, desc=description, total=total, mininterval=0.5, disable=disable)
 
 
 def measured(value: float, digits: int = 3) -> str:

@@ -1,18 +1,26 @@
 """Real data sets from the Hugging Face Hub, as the same kinds of samples whatever their columns are called.
 
-One table (`DATA_SETS`) holds repository ids, configurations, splits and columns. `load` goes through `datasets`; a
-repository that lacks a column, a split or is not there ends in an error that says so, and nothing is put in its place.
+One table (`DATA_SETS`) holds repository ids, configurations, splits and columns. `load` gives the samples one by one,
+`table` any of them by its number; both go through `datasets`, which keeps on disk what it has downloaded.
+
+What is wrong with a whole repository (it is not there, it lacks a column or a split) ends in an error that says so,
+and nothing is put in its place. What is wrong with a row (a picture that cannot be read, no text, the same row once
+more) is skipped and counted by `load`, and is an error where that row is asked for by its number.
 
 Source of ids and columns: the task files of lmms-eval, which loads these very repositories.
 """
 
+import io
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
-from PIL import Image
+import torch
+from PIL import Image, ImageOps
 
+from course_lib import runtime
 from course_lib.errors import InputError, OfflineError
 
 
@@ -78,7 +86,20 @@ class DataSet:
 
 
 def _texts(value) -> tuple[str, ...]:
-    return (value,) if isinstance(value, str) else tuple(str(text) for text in value)
+    """One or more texts, the empty ones left out.
+
+    Raises:
+        Damaged: there is none.
+    """
+    texts = (value,) if isinstance(value, str) else tuple(str(text) for text in value or () if text is not None)
+    texts = tuple(text for text in texts if text.strip())
+    if not texts:
+        raise Damaged("no text", "it has no text, or an empty one")
+    return texts
+
+
+def _text(value) -> str:
+    return _texts([value])[0]
 
 
 def _coco(row: dict) -> ImageCaptions:
@@ -92,8 +113,8 @@ def _flickr(row: dict) -> ImageCaptions:
 def _vqa(row: dict) -> VisualQuestion:
     return VisualQuestion(
         _picture(row["image"]),
-        row["question"],
-        row["multiple_choice_answer"],
+        _text(row["question"]),
+        _text(row["multiple_choice_answer"]),
         tuple(each["answer"] for each in row["answers"]),
         row["question_type"],
         str(row["question_id"]),
@@ -101,18 +122,22 @@ def _vqa(row: dict) -> VisualQuestion:
 
 
 def _gqa(row: dict) -> VisualQuestion:
-    answer = row["answer"]
-    return VisualQuestion(_picture(row["image"]), row["question"], answer, (answer,), "", str(row["imageId"]))
+    answer = _text(row["answer"])
+    return VisualQuestion(_picture(row["image"]), _text(row["question"]), answer, (answer,), "", str(row["imageId"]))
 
 
 def _pope(row: dict) -> VisualQuestion:
-    answer = row["answer"]
-    return VisualQuestion(_picture(row["image"]), row["question"], answer, (answer,), "yes/no", str(row["question_id"]))
+    answer = _text(row["answer"])
+    return VisualQuestion(
+        _picture(row["image"]), _text(row["question"]), answer, (answer,), "yes/no", str(row["question_id"])
+    )
 
 
 def _docvqa(row: dict) -> VisualQuestion:
     answers = _texts(row["answers"])
-    return VisualQuestion(_picture(row["image"]), row["question"], answers[0], answers, "read", str(row["questionId"]))
+    return VisualQuestion(
+        _picture(row["image"]), _text(row["question"]), answers[0], answers, "read", str(row["questionId"])
+    )
 
 
 def _refcoco(row: dict) -> ReferringExpression:
@@ -167,23 +192,44 @@ def load(
     limit: int | None = None,
     streaming: bool = True,
     root: str | Path | None = None,
-) -> Iterator[Sample]:
-    """The samples of a data set, one by one.
+    progress: bool = False,
+) -> "Samples":
+    """The samples of a data set, one by one; damaged rows are skipped and counted.
+
+        samples = hub.load("coco_captions", limit=500)
+        pictures = [sample.image for sample in samples]
+        print(samples.skipped)
 
     Args:
         name: one of `DATA_SETS`: "coco_captions", "flickr30k", "vqav2", "gqa", "refcoco", "refcoco+", "refcocog",
             "pope", "docvqa".
         split: one of its splits; the first of them when left out.
-        limit: stop after so many.
-        streaming: fetch rows as they are asked for; False downloads (and keeps) the whole split first.
+        limit: stop after so many samples.
+        streaming: fetch rows as they are asked for, and keep none; False downloads the whole split first, once, into
+            the cache of `datasets`.
         root: a folder that stands for the Hub: the repository "a/b" is its folder `a/b`. `$COURSE_HUB_ROOT` when left
             out, and the Hub itself when that is not set either.
+        progress: whether to show a bar.
 
     Raises:
-        InputError: no such data set, split or column; the message names the repository, what is missing and what is
-            there.
+        InputError: no such data set, split or column, or no row of it is whole; the message names the repository, what
+            is missing and what is there.
         OfflineError: it is not on this machine and there is no network.
     """
+    entry, split = _entry(name, split, limit)
+    return Samples(entry, split, limit, streaming, root, progress)
+
+
+def table(name: str, split: str | None = None, *, limit: int | None = None, root: str | Path | None = None) -> "Table":
+    """A data set whose samples have numbers, for a `torch.utils.data.DataLoader`; downloaded whole, once.
+
+    Args and errors: as `load`.
+    """
+    entry, split = _entry(name, split, limit)
+    return Table(entry, split, limit, root)
+
+
+def _entry(name: str, split: str | None, limit: int | None) -> tuple[DataSet, str]:
     if name not in DATA_SETS:
         raise InputError(f"there is no data set {name!r}; there are {', '.join(DATA_SETS)}")
     entry = DATA_SETS[name]
@@ -192,33 +238,118 @@ def load(
         raise InputError(f"{name} has no split {split!r}; it has {', '.join(entry.splits)}")
     if limit is not None and limit < 1:
         raise InputError(f"limit is {limit}; it should be 1 or more")
-    return _samples(entry, split, limit, streaming, root)
+    return entry, split
 
 
-def _samples(
-    entry: DataSet, split: str, limit: int | None, streaming: bool, root: str | Path | None
-) -> Iterator[Sample]:
-    rows = _rows(entry.repository, entry.config, split, entry.columns, streaming, root)
-    pictures: dict[str, Image.Image] = {}
-    waiting = None
-    if entry.pictures is not None:
-        config, key = entry.pictures
-        waiting = _rows(entry.repository, config, split, (key, "image"), streaming, root)
-    for index, row in enumerate(rows):
-        if limit is not None and index >= limit:
+class Damaged(InputError):
+    """A row that is no sample; `kind` says in two words why."""
+
+    def __init__(self, kind: str, message: str):
+        super().__init__(message)
+        self.kind = kind
+
+
+class Samples:
+    """The samples of a split, to be gone through once or more; what `load` gives.
+
+    Attributes:
+        skipped: how many rows were left out when it was last gone through, by what was wrong with them: "broken
+            picture", "no text", "duplicate".
+    """
+
+    def __init__(
+        self, entry: DataSet, split: str, limit: int | None, streaming: bool, root: str | Path | None, progress: bool
+    ):
+        self.entry, self.split, self.limit, self.streaming, self.root = entry, split, limit, streaming, root
+        self.progress, self.skipped = progress, Counter()
+
+    def __iter__(self) -> Iterator[Sample]:
+        self.skipped = Counter()
+        given, seen = 0, set()
+        with runtime.progress(description=self.entry.repository, total=self.limit, disable=not self.progress) as bar:
+            for row in self._rows():
+                try:
+                    sample = _sample(self.entry, row)
+                    if _key(sample) in seen:
+                        raise Damaged("duplicate", "this row was there before")
+                except Damaged as error:
+                    self.skipped[error.kind] += 1
+                    bar.set_postfix_str(f"{self.skipped.total()} skipped", refresh=False)
+                    continue
+                seen.add(_key(sample))
+                yield sample
+                given += 1
+                bar.update()
+                if given == self.limit:
+                    return
+        if not given:
+            raise InputError(f"no row of {self.entry.repository} (split {self.split}) could be used: {self._said()}")
+
+    def __str__(self) -> str:
+        return f"{self.entry.repository} (split {self.split}): {self._said()}"
+
+    def _said(self) -> str:
+        return ", ".join(f"{count} skipped ({kind})" for kind, count in self.skipped.items()) or "nothing skipped"
+
+    def _rows(self) -> Iterator[dict]:
+        entry, how = self.entry, (self.streaming, self.root)
+        rows = _rows(entry.repository, entry.config, self.split, entry.columns, *how)
+        if entry.pictures is None:
+            yield from rows
             return
-        if waiting is not None:  # both parts list pictures in their own order: read on until the one asked for is there
+        config, key = entry.pictures
+        waiting, pictures = _rows(entry.repository, config, self.split, (key, "image"), *how), {}
+        for row in rows:  # both parts list pictures in their own order: read on until the one asked for is there
             wanted = str(row["imageId"])
             while wanted not in pictures:
                 other = next(waiting, None)
                 if other is None:
                     raise InputError(
-                        f"{entry.repository} has a question about picture {wanted!r} and no such picture in "
-                        f"{entry.pictures[0]}"
+                        f"{entry.repository} has a question about picture {wanted!r} and no such picture in {config}"
                     )
-                pictures[str(other[entry.pictures[1]])] = other["image"]
-            row = row | {"image": pictures[wanted]}
-        yield _sample(entry, row)
+                pictures[str(other[key])] = other["image"]
+            yield row | {"image": pictures[wanted]}
+
+
+class Table(torch.utils.data.Dataset):
+    """The samples of a split by number, in the order of the repository; what `table` gives.
+
+    No row is skipped, so that numbers mean the same everywhere: a damaged one is an InputError when it is asked for.
+    """
+
+    def __getitem__(self, index: int) -> Sample:
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"there are {len(self)} samples, and no number {index}")
+        row = self.rows[index % len(self)]
+        if self.places is not None:
+            wanted = str(row["imageId"])
+            if wanted not in self.places:
+                raise Damaged(
+                    "broken picture", f"{self.entry.repository} has no picture {wanted!r}, which row {index} asks for"
+                )
+            row = row | {"image": self.pictures[self.places[wanted]]["image"]}
+        try:
+            return _sample(self.entry, row)
+        except Damaged as error:
+            raise Damaged(error.kind, f"row {index} of {self.entry.repository} is damaged: {error}") from error
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __init__(self, entry: DataSet, split: str, limit: int | None, root: str | Path | None):
+        self.entry, self.places = entry, None
+        self.rows = _table(entry.repository, entry.config, split, entry.columns, False, root)
+        if limit is not None:
+            self.rows = self.rows.select(range(min(limit, len(self.rows))))
+        if entry.pictures is not None:
+            config, key = entry.pictures
+            self.pictures = _table(entry.repository, config, split, (key, "image"), False, root)
+            self.places = {str(name): place for place, name in enumerate(self.pictures[key])}
+
+
+def _key(sample: Sample) -> tuple:
+    """What tells a sample from others: all of it but the picture."""
+    return tuple(getattr(sample, each.name) for each in fields(sample) if each.name != "image")
 
 
 def _sample(entry: DataSet, row: dict) -> Sample:
@@ -237,22 +368,39 @@ def _sample(entry: DataSet, row: dict) -> Sample:
 def _rows(
     repository: str, config: str | None, split: str, columns: tuple[str, ...], streaming: bool, root: str | Path | None
 ) -> Iterator[dict]:
+    try:
+        yield from _table(repository, config, split, columns, streaming, root)
+    except InputError:
+        raise
+    except Exception as error:  # rows that are streamed can fail as the whole can
+        raise _explain(_where(repository, config, split), repository, error) from error
+
+
+def _table(
+    repository: str, config: str | None, split: str, columns: tuple[str, ...], streaming: bool, root: str | Path | None
+):
+    """The rows as `datasets` gives them, pictures as the bytes of their files."""
     import datasets
 
     root = root or os.environ.get("COURSE_HUB_ROOT")
     path = str(Path(root) / repository) if root else repository
     if root and not Path(path).is_dir():
         raise InputError(f"the folder that stands for the Hub has no {repository}")
-    where = f"{repository} (split {split}{f', configuration {config}' if config else ''})"
+    where = _where(repository, config, split)
     try:
-        table = datasets.load_dataset(path, config, split=split, streaming=streaming)
-        found = table.column_names or list(next(iter(table), {}))
-        _check(where, columns, found)
-        yield from table
+        found = datasets.load_dataset(path, config, split=split, streaming=streaming)
+        _check(where, columns, found.column_names or list(next(iter(found), {})))
+        if found.features and isinstance(found.features.get("image"), datasets.Image):
+            found = found.cast_column("image", datasets.Image(decode=False))
+        return found
     except InputError:
         raise
     except Exception as error:  # each part of `datasets`, of the Hub's client and of the network has errors of its own
         raise _explain(where, repository, error) from error
+
+
+def _where(repository: str, config: str | None, split: str) -> str:
+    return f"{repository} (split {split}{f', configuration {config}' if config else ''})"
 
 
 def _check(where: str, columns: tuple[str, ...], found: list[str]) -> None:
@@ -286,6 +434,21 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def _picture(value) -> Image.Image:
+    """A picture, RGB and upright, of what a row holds: the bytes of a file, or a picture.
+
+    Raises:
+        Damaged: the file is no picture, or half of one.
+        InputError: it is something else.
+    """
+    if isinstance(value, dict) and {"bytes", "path"} <= value.keys():
+        try:
+            content = value["bytes"] if value["bytes"] is not None else Path(value["path"]).read_bytes()
+            value = Image.open(io.BytesIO(content))
+            value.load()
+        except Exception as error:  # Pillow has no common base for what can be wrong with a file
+            raise Damaged("broken picture", f"its picture cannot be read ({error})") from error
+    if value is None:
+        raise Damaged("broken picture", "it has no picture")
     if isinstance(value, Image.Image):
-        return value.convert("RGB")
+        return ImageOps.exif_transpose(value).convert("RGB")
     raise InputError(f"a picture should come as an image, and came as {type(value).__name__}")

@@ -1,10 +1,13 @@
 """The real loading code on folders of parquet files that have the columns of the Hub's repositories."""
 
+import io
+
 import datasets
 import numpy as np
 import pytest
 from PIL import Image
 
+from course_lib.authoring import stand_ins
 from course_lib.data import hub
 from course_lib.errors import InputError, OfflineError
 
@@ -146,3 +149,107 @@ def test_the_installed_library_offline_ends_in_the_same_error(monkeypatch):
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     with pytest.raises(OfflineError, match="lmms-lab-encoder/flickr30k"):
         list(hub.load("flickr30k"))
+
+
+def jpeg(seed, orientation=None):
+    file, notes = io.BytesIO(), Image.Exif()
+    if orientation:
+        notes[0x0112] = orientation
+    picture(seed).save(file, "JPEG", exif=notes)
+    return file.getvalue()
+
+
+@pytest.fixture
+def damaged(tmp_path):
+    """Seven rows of Flickr30k's columns: whole, broken, no picture, no caption, an empty one, a repeat, turned."""
+    whole = jpeg(0)
+    files = [whole, whole[: len(whole) // 2], None, whole, jpeg(1), whole, jpeg(2, orientation=6)]
+    write(tmp_path, "flickr30k")
+    columns = {
+        "image": [file and {"bytes": file, "path": None} for file in files],
+        "caption": [["a", "b"], ["c"], ["d"], [], ["e", "  "], ["a", "b"], ["f"]],
+        "img_id": ["0", "1", "2", "3", "4", "0", "6"],
+    }
+    features = {
+        "image": datasets.Image(decode=False),
+        "caption": datasets.Sequence(datasets.Value("string")),
+        "img_id": datasets.Value("string"),
+    }
+    table = datasets.Dataset.from_dict(columns, features=datasets.Features(features))
+    table.to_parquet(tmp_path / "lmms-lab-encoder/flickr30k/default/test-00000-of-00001.parquet")
+    return tmp_path
+
+
+@pytest.mark.parametrize("streaming", [True, False])
+def test_damaged_rows_are_skipped_and_counted(damaged, streaming):
+    samples = hub.load("flickr30k", root=damaged, streaming=streaming)
+    assert [sample.id for sample in samples] == ["0", "4", "6"]
+    assert samples.skipped == {"broken picture": 2, "no text": 1, "duplicate": 1}
+    assert [sample.captions for sample in samples] == [("a", "b"), ("e",), ("f",)]  # a second time, counted anew
+    assert samples.skipped.total() == 4
+    assert "2 skipped (broken picture), 1 skipped (no text), 1 skipped (duplicate)" in str(samples)
+    assert list(samples)[2].image.size == (12, 16)  # upright: the file says that the camera was turned
+
+
+def test_a_limit_counts_samples_and_not_rows(damaged):
+    samples = hub.load("flickr30k", root=damaged, limit=2)
+    assert [sample.id for sample in samples] == ["0", "4"] and samples.skipped.total() == 3
+
+
+def test_a_split_without_one_whole_row_is_an_error(tmp_path):
+    write(tmp_path, "flickr30k", caption=[[], [" "]], img_id=["0", "1"])
+    with pytest.raises(InputError, match=r"no row of lmms-lab-encoder/flickr30k .*could be used: 2 skipped \(no text"):
+        list(hub.load("flickr30k", root=tmp_path))
+
+
+def test_a_bar_counts_and_says_what_was_skipped(damaged, capsys):
+    list(hub.load("flickr30k", root=damaged))
+    assert "lmms-lab-encoder" not in capsys.readouterr().err
+    list(hub.load("flickr30k", root=damaged, progress=True))
+    shown = capsys.readouterr().err
+    assert "lmms-lab-encoder/flickr30k: 3" in shown and "4 skipped" in shown
+
+
+def test_samples_by_number(damaged):
+    from torch.utils.data import DataLoader
+
+    table = hub.table("flickr30k", root=damaged)
+    assert len(table) == 7 and table[0].id == "0" and table[-1].image.size == (12, 16)
+    with pytest.raises(InputError, match="row 1 of lmms-lab-encoder/flickr30k is damaged: its picture cannot be read"):
+        table[1]
+    with pytest.raises(InputError, match="row 3 of .* it has no text"):
+        table[3]
+    with pytest.raises(IndexError, match="there are 7 samples, and no number 7"):
+        table[7]
+    loader = DataLoader(hub.table("flickr30k", root=damaged, limit=1), collate_fn=lambda batch: batch)
+    assert [batch[0].captions for batch in loader] == [("a", "b")]
+
+
+@pytest.mark.slow
+def test_gqas_pictures_by_number(tmp_path):
+    stand_ins.data_sets(tmp_path, "gqa")
+    table = hub.table("gqa", root=tmp_path)
+    streamed = list(hub.load("gqa", root=tmp_path))
+    assert len(table) == len(streamed) == 12
+    for index in (0, 5, 11):
+        assert table[index].question == streamed[index].question
+        assert np.array_equal(table[index].image, streamed[index].image)
+
+
+def test_a_downloaded_split_is_kept(tmp_path):
+    """The second time nothing is written: the rows come out of the cache."""
+    write(tmp_path, "pope", **ROWS["pope"])
+    assert len(hub.table("pope", root=tmp_path)) == 2
+    kept = sorted((tmp_path / "cache").rglob("*.arrow"))
+    assert kept
+    times = [path.stat().st_mtime_ns for path in kept]
+    assert len(list(hub.load("pope", root=tmp_path, streaming=False))) == 2
+    assert sorted((tmp_path / "cache").rglob("*.arrow")) == kept and [p.stat().st_mtime_ns for p in kept] == times
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", hub.DATA_SETS)
+def test_the_stand_ins_have_the_columns_of_the_table(tmp_path, name):
+    stand_ins.data_sets(tmp_path, name)
+    samples = hub.load(name, root=tmp_path)
+    assert len(list(samples)) == 12 and not samples.skipped
