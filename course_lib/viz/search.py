@@ -1,12 +1,12 @@
 """Figures of search: ranked lists, cells, a walk on a graph, and what speed costs in recall."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from course_lib.errors import InputError
+from course_lib.errors import CourseError, InputError
 from course_lib.viz.curves import STROKES
 from course_lib.viz.figures import array
 from course_lib.viz.style import BLUE, FAINT, GREEN, INK, ORANGE, PALETTE, QUIET, canvas, describe
@@ -160,3 +160,32 @@ def recall_and_time(
         for name, spots in curves.items()
     )
     return describe(figure, f"{title or 'Recall and time'}: share of true neighbours found over time. {told}.")
+
+
+def text_box(ask: Callable[[str], None], example: str = "a yellow ring and a small cross") -> None:
+    """A box to type a query into, below which `ask` shows what it finds; a sentence instead where there are no widgets.
+
+    Args:
+        ask: takes the text and displays something.
+        example: shown in grey in the empty box.
+    """
+    try:
+        import ipywidgets
+    except ImportError:
+        print('There are no widgets here: call ask("...") with your words instead.')
+        return
+    from IPython.display import display
+
+    box = ipywidgets.Text(placeholder=example, description="find", continuous_update=False)
+    shown = ipywidgets.Output()
+
+    def on_change(change) -> None:
+        shown.clear_output()
+        with shown:
+            try:
+                ask(change["new"])
+            except CourseError as error:
+                print(error)
+
+    box.observe(on_change, names="value")
+    display(box, shown)

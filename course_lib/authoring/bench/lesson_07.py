@@ -6,6 +6,8 @@ import torch
 
 from course_lib.authoring.bench.timing import Comparison, alternate
 from course_lib.evaluation.retrieval import measures
+from course_lib.models.recipes.search import made_vectors
+from course_lib.models.vector_index import VectorIndex, flat, hnsw, ivf
 
 KS = (1, 5, 10)
 
@@ -63,4 +65,23 @@ def by_torchmetrics(similarity: torch.Tensor, positives: torch.Tensor, queries: 
     return {name: total / len(similarity) for name, total in sums.items()}
 
 
-COMPARISONS: list[Callable[[], Iterator[Comparison]]] = [retrieval_measures]
+def search(count: int = 100_000, dimension: int = 64, queries: int = 200) -> Iterator[Comparison]:
+    """What our index adds to FAISS: checks of the queries, ids of one's own, the order of ties.
+
+    Many queries at once, as in an evaluation, on three kinds of index; and one query of a flat gallery.
+    """
+    vectors, asked = made_vectors(count, dimension=dimension), made_vectors(queries, seed=1, dimension=dimension)
+    kinds = {"flat": flat(dimension), "IVF": ivf(dimension, 512, 16), "HNSW": hnsw(dimension, effort=64)}
+    for name, index in kinds.items():
+        ours = VectorIndex(index)
+        ours.add(vectors)
+        for batch in (asked, asked[:1]) if name == "flat" else (asked,):
+            rows = batch.numpy()
+            medians = alternate(
+                {"course": lambda o=ours, b=batch: o.search(b, 10), "faiss": lambda i=index, r=rows: i.search(r, 10)}
+            )
+            what = f"search, {name}, {len(batch)} x {count}"
+            yield Comparison(what, "VectorIndex", "FAISS alone", medians["course"], medians["faiss"], bound=1.1)
+
+
+COMPARISONS: list[Callable[[], Iterator[Comparison]]] = [retrieval_measures, search]

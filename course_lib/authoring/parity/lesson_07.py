@@ -1,11 +1,17 @@
-"""Lesson 07: the measures of retrieval beside torchmetrics'."""
+"""Lesson 07: measures beside torchmetrics', exact search beside brute force, VSE++'s sentences beside nn.GRU."""
 
 from collections.abc import Callable
 
 import torch
+import torch.nn.functional as F
+from torch import nn
 
-from course_lib.authoring.parity.rows import ParityRow
+from course_lib.authoring.parity.rows import ParityRow, difference
+from course_lib.encoders.convnet import ConvNetConfig
 from course_lib.evaluation import retrieval
+from course_lib.layers.recurrent import from_torch
+from course_lib.models.vector_index import VectorIndex, flat, ivf, pq
+from course_lib.models.vse import VSE, VSEConfig
 
 TIGHT = 1e-6
 
@@ -50,4 +56,55 @@ def measures_beside_torchmetrics(
     return [*rows, ParityRow("nDCG, degrees", "torchmetrics RetrievalNormalizedDCG", "value", apart, TIGHT)]
 
 
-COMPARISONS: list[Callable[[], list[ParityRow]]] = [measures_beside_torchmetrics]
+def search_beside_brute_force(count: int = 2_000, dimension: int = 32, seed: int = 0) -> list[ParityRow]:
+    """FAISS through our index beside a matrix product and a sort: cosines in their order, and the ids they belong to.
+
+    Also an inverted file that looks into all its cells, which must miss nothing, and the codes of product quantisation
+    put back together by hand.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    vectors = F.normalize(torch.randn(count, dimension, generator=generator), dim=1)
+    queries = F.normalize(torch.randn(25, dimension, generator=generator), dim=1)
+    ids = torch.randperm(10 * count, generator=generator)[:count]
+    wanted = (queries.double() @ vectors.double().T).topk(10, dim=1)
+    rows = []
+    for name, index in (("flat", flat(dimension)), ("IVF, all cells", ivf(dimension, cells=20, probes=20))):
+        ours = VectorIndex(index)
+        ours.add(vectors, ids)
+        scores, found = ours.search(queries, 10)
+        rows.append(ParityRow(f"VectorIndex, {name}", "brute force", "cosines", difference(scores, wanted.values)))
+        rows.append(ParityRow(f"VectorIndex, {name}", "brute force", "ids", difference(found, ids[wanted.indices]), 0))
+    ours = VectorIndex(pq(dimension, pieces=8, bits=6))
+    ours.add(vectors, ids)
+    decoded = torch.from_numpy(ours.index.sa_decode(ours.index.sa_encode(vectors.numpy())))
+    scores, found = ours.search(queries, 10)
+    place = {number: row for row, number in enumerate(ids.tolist())}
+    rows_found = torch.tensor([[place[number] for number in row] for row in found.tolist()])
+    by_hand = (queries[:, None] * decoded[rows_found]).sum(dim=2)
+    rows.append(ParityRow("VectorIndex, PQ", "code words put together", "scores", difference(scores, by_hand)))
+    return rows
+
+
+def sentences_beside_torch(vocab_size: int = 40, length: int = 11, seed: int = 0) -> list[ParityRow]:
+    """A sentence's vector in VSE++ beside nn.GRU on packed sequences of several lengths."""
+    torch.manual_seed(seed)
+    config = VSEConfig(vocab_size, ConvNetConfig(image_size=16, channels=(4,), strides=(2,)), 12, 20)
+    model = VSE(config).eval()
+    theirs = nn.GRU(config.word_width, config.embed_dim, batch_first=True)
+    model.gru.load_state_dict(from_torch(theirs.state_dict()))
+    input_ids = torch.randint(1, vocab_size, (9, length))
+    for row in range(9):
+        input_ids[row, 2 + row :] = 0
+    packed = nn.utils.rnn.pack_padded_sequence(
+        model.words(input_ids), (input_ids != 0).sum(1), batch_first=True, enforce_sorted=False
+    )
+    with torch.no_grad():
+        apart = difference(model.encode_text(input_ids), theirs(packed)[1][-1])
+    return [ParityRow("VSE++", "torch nn.GRU", "sentence vectors", apart)]
+
+
+COMPARISONS: list[Callable[[], list[ParityRow]]] = [
+    measures_beside_torchmetrics,
+    search_beside_brute_force,
+    sentences_beside_torch,
+]

@@ -96,7 +96,7 @@ def mine(image_embeds: Tensor, text_embeds: Tensor, count: int = 3) -> tuple[Ten
     return similarity.topk(count, dim=1).indices, similarity.topk(count, dim=0).indices.T
 
 
-VSE_TRAINING = TrainingConfig(steps=250, batch_size=128, learning_rate=3e-3, warmup_steps=20, weight_decay=0.01)
+VSE_TRAINING = TrainingConfig(steps=150, batch_size=128, learning_rate=3e-3, warmup_steps=20, weight_decay=0.01)
 
 
 def train_vse(
@@ -105,6 +105,7 @@ def train_vse(
     seed: int = 0,
     config: TrainingConfig = VSE_TRAINING,
     start: VSE | None = None,
+    mined: tuple[Tensor, Tensor] | None = None,
     on_step: OnStep | None = None,
 ) -> tuple[VSE, History]:
     """VSE++ on the frozen convolutions of the vision checkpoint.
@@ -118,6 +119,8 @@ def train_vse(
         seed: of the new weights and the batches.
         config: its seed is replaced by `seed`.
         start: a model to go on from, which stays as it is; new weights if None.
+        mined: of `mine`: half of a batch is then drawn at random, and each picture brings one of its hard negatives
+            along, with the picture it belongs to; None for random batches.
         on_step: as for `train`.
     """
     seed_everything(seed)
@@ -127,7 +130,7 @@ def train_vse(
     model.trunk.requires_grad_(False)
 
     def batch_loss(model: VSE, generator: torch.Generator) -> Tensor:
-        rows = torch.randperm(len(data), generator=generator)[: config.batch_size]
+        rows = _company(len(data), config.batch_size, mined, generator)
         image_embeds = F.normalize(model.encode_feature_map(data.feature_maps[rows]), dim=-1)
         text_embeds = F.normalize(model.encode_text(without_padding(data.input_ids[rows])), dim=-1)
         return loss(image_embeds @ text_embeds.T)
@@ -135,7 +138,7 @@ def train_vse(
     return model, train(model, batch_loss, dataclasses.replace(config, seed=seed), on_step)
 
 
-DUAL_TRAINING = TrainingConfig(steps=150, batch_size=128, learning_rate=1e-3, warmup_steps=15, weight_decay=0.1)
+DUAL_TRAINING = TrainingConfig(steps=200, batch_size=128, learning_rate=1e-3, warmup_steps=20, weight_decay=0.1)
 
 
 def tune_dual_encoder(
@@ -148,8 +151,8 @@ def tune_dual_encoder(
 ) -> tuple[CLIP, History]:
     """Trains a copy of a CLIP further, in random batches or in batches of look-alikes.
 
-    With `mined`, half of a batch is drawn at random, and each of its pictures brings one of its hard negatives along:
-    the loss is CLIP's, only the company is worse.
+    With `mined`, half of a batch is drawn at random, and each of its pictures brings one of its hard negatives along,
+    with the picture it belongs to: the loss is CLIP's, only the company is harder.
 
     Args:
         clip: where to start; it stays as it is.
@@ -168,11 +171,7 @@ def tune_dual_encoder(
 
     def batch_loss(model: CLIP, generator: torch.Generator) -> Tensor:
         model.clamp_logit_scale()
-        rows = torch.randperm(len(data), generator=generator)[: config.batch_size]
-        if mined is not None:
-            rows = rows[: config.batch_size // 2]
-            which = torch.randint(mined[0].shape[1], (len(rows),), generator=generator)
-            rows = torch.cat([rows, mined[0][rows, which]]).unique()
+        rows = _company(len(data), config.batch_size, mined, generator)
         image_embeds = F.normalize(encode_feature_maps(model, data.feature_maps[rows]), dim=-1)
         text_embeds = F.normalize(model.encode_text(without_padding(data.input_ids[rows])), dim=-1)
         return clip_loss(image_embeds, text_embeds, model.logit_scale.exp())
@@ -180,8 +179,18 @@ def tune_dual_encoder(
     return model, train(model, batch_loss, dataclasses.replace(config, seed=seed), on_step)
 
 
+def _company(count: int, batch_size: int, mined: tuple[Tensor, Tensor] | None, generator: torch.Generator) -> Tensor:
+    """Row numbers of a batch: at random, or half of them at random and a hard negative for each; none twice."""
+    rows = torch.randperm(count, generator=generator)[:batch_size]
+    if mined is None:
+        return rows
+    rows = rows[: batch_size // 2]
+    which = torch.randint(mined[0].shape[1], rows.shape, generator=generator)
+    return torch.cat([rows, mined[0][rows, which]]).unique()
+
+
 RERANKER = FusionConfig(word_tokenizer().vocab_size, answers=2)
-RERANKER_TRAINING = TrainingConfig(steps=800, batch_size=64, learning_rate=2e-3, warmup_steps=30, weight_decay=0.01)
+RERANKER_TRAINING = TrainingConfig(steps=1000, batch_size=64, learning_rate=2e-3, warmup_steps=30, weight_decay=0.01)
 
 
 def train_reranker(
