@@ -5,11 +5,13 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
+from torch.utils.checkpoint import checkpoint
 
 from course_lib.evaluation.retrieval import recall_at_k
 from course_lib.losses.contrastive import info_nce
 from course_lib.losses.ranking import hinge_sum_loss
 from course_lib.practice.asking import ask
+from course_lib.practice.checking import examine
 from course_lib.practice.exercise import exercise, held_back
 from course_lib.practice.lesson_05 import answers
 from course_lib.practice.lesson_05.exercises import (
@@ -85,6 +87,23 @@ def test_the_whole_batchs_gradient_is_not_that_of_its_parts():
     torch.testing.assert_close(tuple(gradients), torch.autograd.grad(expected, weights))
     parts = ask(answers.large_accumulated, one.question(case)).value
     assert (parts[1] - gradients[0]).norm() > 0.1 * gradients[0].norm()
+
+
+@pytest.mark.slow
+def test_recomputing_by_torchs_checkpointing_is_a_right_answer_too():
+    """It keeps no more than one part at a time, by other means than the solution's."""
+
+    def by_checkpoints(encode, loss, images, texts, image_weight, text_weight, limit):
+        weights = [image_weight.clone().requires_grad_(), text_weight.clone().requires_grad_()]
+        embeds = [
+            torch.cat([checkpoint(encode, part, weight, use_reentrant=False) for part in inputs.split(limit)])
+            for inputs, weight in zip((images, texts), weights, strict=True)
+        ]
+        value = loss(*embeds)
+        value.backward()
+        return value, weights[0].grad, weights[1].grad
+
+    assert examine(exercise("05.7"), by_checkpoints).passed
 
 
 def test_one_step_keeps_more_than_the_memory_has_unless_it_goes_in_parts():
