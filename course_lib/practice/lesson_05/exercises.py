@@ -1173,8 +1173,8 @@ SPACE = Exercise(
         "return {'alignment': (texts - images).square().sum(dim=-1).mean(), 'uniformity': (spread[0] + spread[1]) / 2, "
         "'gap': (images.mean(dim=0) - texts.mean(dim=0)).norm()}": SYMMETRIC,
     },
-    explanation="CLIP's own gap is 0.8 long. Moving it changes recall little, since it is the same vector for all "
-    "pairs; in an index that holds both modalities it decides who comes first.",
+    explanation="CLIP's own gap is about 0.8 long. Moving everybody by one vector changes little in the order "
+    "within one kind; in an index that holds pictures and texts together, it decides which kind comes first.",
 )
 
 
