@@ -74,9 +74,14 @@ class QuestionEncoder(nn.Module):
         if not mask.any(1).all():
             raise InputError("a question has no word: every row of input_ids needs an id that is not 0")
         words = self.words(input_ids)
-        first = F.relu(self.first(neighbours(words, self.window))) * mask[..., None]
-        states = (first + F.relu(self.second(neighbours(first, self.window)))) * mask[..., None]
+        first = self.joined(words, mask, self.first)
+        states = first + self.joined(first, mask, self.second)
         return Question(words, states, states.sum(1) / mask.sum(1, keepdim=True), mask)
+
+    def joined(self, states: Tensor, mask: Tensor, layer: nn.Linear) -> Tensor:
+        """Each word with its neighbours through a layer, 0 where there is no word: (B, T, D) -> (B, T, D)."""
+        # Nearly half of a batch is padding, which need not be multiplied.
+        return torch.zeros_like(states).index_put((mask,), F.relu(layer(neighbours(states, self.window)[mask])))
 
     def __init__(self, config: FusionConfig):
         super().__init__()

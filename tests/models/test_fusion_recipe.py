@@ -71,7 +71,7 @@ def test_a_batch_is_of_the_mix(data):
     assert [count for _, count in pools] == [40, 20, 20]
     kinds = [{QUESTION_TYPES[i] for i in data.types[rows]} for rows, _ in pools]
     assert kinds[:2] == [{"spatial"}, {"comparison"}] and not kinds[2] & {"spatial", "comparison"}
-    assert [count for _, count in fusion._pools(data.of_type("spatial", "colour"), fusion.MIX, 72)] == [34, 38]
+    assert [count for _, count in fusion._pools(data.of_type("spatial", "colour"), fusion.MIX, 62)] == [22, 40]
     assert [count for _, count in fusion._pools(data, {}, 80)] == [80]
 
 
