@@ -17,6 +17,7 @@ from nbformat.v4 import new_code_cell
 from course_lib.authoring.notebooks import execute, kernel_environment
 from course_lib.errors import InputError
 
+NEXT = re.compile(r"^## ", re.MULTILINE)
 HEADING = re.compile(r"^## +\d+ +At full scale *$", re.MULTILINE)
 
 
@@ -31,7 +32,7 @@ def section(notebook: NotebookNode) -> NotebookNode:
     if len(starts) != 1:
         raise InputError(f'the notebook has {len(starts)} headings "## N At full scale"; one is needed')
     rest = range(starts[0] + 1, len(cells))
-    following = (i for i in rest if cells[i].cell_type == "markdown" and re.match(r"## ", cells[i].source))
+    following = (i for i in rest if cells[i].cell_type == "markdown" and NEXT.search(cells[i].source))
     end = next(following, len(cells))
     earlier = "\n\n".join(definitions(cell.source) for cell in cells[: starts[0]] if cell.cell_type == "code")
     found = copy.deepcopy(notebook)

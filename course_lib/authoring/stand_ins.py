@@ -32,7 +32,7 @@ OPEN_CLIP_ID = "laion/CLIP-ViT-B-32-laion2B-s34B-b79K"
 VIT_ID, SWIN_ID = "google/vit-base-patch16-224", "microsoft/swin-tiny-patch4-window7-224"
 CONVNEXT_ID, RESNET_ID = "facebook/convnext-tiny-224", "microsoft/resnet-50"
 BERT_ID, GPT2_ID, LLAMA_ID = "google-bert/bert-base-uncased", "openai-community/gpt2", "HuggingFaceTB/SmolLM2-135M"
-T5_ID, BART_ID = "google-t5/t5-small", "facebook/bart-base"
+T5_ID, BART_ID, LXMERT_ID = "google-t5/t5-small", "facebook/bart-base", "unc-nlp/lxmert-base-uncased"
 IMAGE_SIZE = 32
 TOWER = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *ascii_lowercase, "photo", "of", "cat", "dog"]
@@ -214,6 +214,17 @@ def bart(cache: Path):
     return _language_model(folder, parity.bart_pair, _byte_pairs(folder))
 
 
+def lxmert(cache: Path):
+    """A tiny LxmertModel under its authors' id, pictures as 36 vectors of 32 numbers; returns the model."""
+    from transformers import LxmertConfig, LxmertModel
+
+    sizes = {"hidden_size": 48, "num_attention_heads": 4, "intermediate_size": 96, "vocab_size": 200}
+    torch.manual_seed(0)
+    model = LxmertModel(LxmertConfig(**sizes, visual_feat_dim=32, l_layers=2, r_layers=1, x_layers=5)).eval()
+    model.save_pretrained(snapshot(cache, LXMERT_ID))
+    return model
+
+
 def _byte_pairs(folder: Path) -> int:
     """Writes a small byte-level tokenizer in GPT-2's files; returns the size of its vocabulary."""
     tokenizer = GPT2Tokenizer.train(TEXTS, 300, min_count=1)
@@ -254,7 +265,7 @@ def torchvision(hub: Path, *names: str) -> None:
         torch.save(tiny[name]().state_dict(), folder / file)
 
 
-ALL = (clip, siglip, align, open_clip, vit, swin, convnext, resnet, bert, gpt2, llama, t5, bart)
+ALL = (clip, siglip, align, open_clip, vit, swin, convnext, resnet, bert, gpt2, llama, t5, bart, lxmert)
 
 
 def write(cache: str | Path, *only: Callable) -> None:
@@ -342,15 +353,15 @@ def serve(*makers: Callable, classifiers: Sequence[str] = (), data: Sequence[str
     folder = Path(tempfile.mkdtemp(prefix="stand-ins-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     if makers:
+        from transformers.utils import logging
+
+        logging.disable_progress_bar()
         write(folder, *makers)
     if classifiers:
         torchvision(folder, *classifiers)
     if data:
-        bars = datasets.is_progress_bar_enabled()
-        datasets.disable_progress_bar()
+        datasets.disable_progress_bars()
         data_sets(folder / "data", *data)
-        if bars:
-            datasets.enable_progress_bar()
     huggingface_hub.constants.HF_HUB_CACHE, huggingface_hub.constants.HF_HUB_OFFLINE = str(folder), True
     datasets.config.HF_DATASETS_CACHE = folder / "datasets"
     os.environ |= {"TORCH_HOME": str(folder), "COURSE_HUB_ROOT": str(folder / "data")}

@@ -249,22 +249,25 @@ class Damaged(InputError):
         self.kind = kind
 
 
-class Samples:
-    """The samples of a split, to be gone through once or more; what `load` gives.
+class Samples(Iterator):
+    """The samples of a split, one after the other, once; what `load` gives.
 
     Attributes:
-        skipped: how many rows were left out when it was last gone through, by what was wrong with them: "broken
-            picture", "no text", "duplicate".
+        skipped: how many rows were left out so far, by what was wrong with them: "broken picture", "no text",
+            "duplicate".
     """
+
+    def __next__(self) -> Sample:
+        return next(self._coming)
 
     def __init__(
         self, entry: DataSet, split: str, limit: int | None, streaming: bool, root: str | Path | None, progress: bool
     ):
         self.entry, self.split, self.limit, self.streaming, self.root = entry, split, limit, streaming, root
         self.progress, self.skipped = progress, Counter()
+        self._coming = self._whole()
 
-    def __iter__(self) -> Iterator[Sample]:
-        self.skipped = Counter()
+    def _whole(self) -> Iterator[Sample]:
         given, seen = 0, set()
         with runtime.progress(description=self.entry.repository, total=self.limit, disable=not self.progress) as bar:
             for row in self._rows():

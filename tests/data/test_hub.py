@@ -1,6 +1,7 @@
 """The real loading code on folders of parquet files that have the columns of the Hub's repositories."""
 
 import io
+from itertools import islice
 
 import datasets
 import numpy as np
@@ -183,12 +184,13 @@ def damaged(tmp_path):
 @pytest.mark.parametrize("streaming", [True, False])
 def test_damaged_rows_are_skipped_and_counted(damaged, streaming):
     samples = hub.load("flickr30k", root=damaged, streaming=streaming)
-    assert [sample.id for sample in samples] == ["0", "4", "6"]
+    first, *others = islice(samples, 2)  # an iterator: it goes on where it stopped
+    others += samples
+    assert first.captions == ("a", "b") and [sample.captions for sample in others] == [("e",), ("f",)]
+    assert [sample.id for sample in others] == ["4", "6"]
     assert samples.skipped == {"broken picture": 2, "no text": 1, "duplicate": 1}
-    assert [sample.captions for sample in samples] == [("a", "b"), ("e",), ("f",)]  # a second time, counted anew
-    assert samples.skipped.total() == 4
     assert "2 skipped (broken picture), 1 skipped (no text), 1 skipped (duplicate)" in str(samples)
-    assert list(samples)[2].image.size == (12, 16)  # upright: the file says that the camera was turned
+    assert others[1].image.size == (12, 16)  # upright: the file says that the camera was turned
 
 
 def test_a_limit_counts_samples_and_not_rows(damaged):
