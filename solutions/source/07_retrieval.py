@@ -117,8 +117,8 @@ check("07.2", mean_average_precision)
 #
 # **What.** Two figures and two decisions. Answer each of six questions with one letter, in the dict below.
 #
-# **Why.** A search engine is a chain of compromises between what is found, what it costs and what it remembers. Nobody asks you to
-# write FAISS; everybody asks you to set it up, and why like this.
+# **Why.** A search engine trades what is found for time and memory, at several places. Few people write an index; many have to set
+# one up, and to say why it is set like this.
 
 # %%
 show(
@@ -366,7 +366,7 @@ check("07.6", ProductQuantizer)
 #
 # 1. **Mine.** For each text, find the `k` *wrong* pictures that are most similar to it by the embeddings.
 # 2. **Train.** The re-ranker is one matrix $W$ that scores a pair by $\text{score}(i, j) = t_i^\top W\, v_j$, with $t$ a text's and $v$ a picture's
-#    features. Start from zeros. For each text its own picture should score above its `k` mined ones: take the cross-entropy over these
+#    features. Starting from zeros will do. For each text its own picture should score above its `k` mined ones: take the cross-entropy over these
 #    $k + 1$ scores. All texts are one batch. Make at most `steps` steps.
 #
 # The check then searches among 200 pairs of other scenes that you never see: the dual encoder's first ten pictures for each text,
