@@ -236,7 +236,7 @@ ABLATIONS: dict[str, dict] = {
     "nothing": {},
     "coordinates whispered": {"sizes": replace(CONFIG, coordinate_scale=0.1)},
     "a bag of words": {"sizes": replace(CONFIG, window=1)},
-    "few relations": {"mix": {"spatial": 0.02}},
+    "few relations": {"mix": {"spatial": 0.01}},
 }
 
 
