@@ -2,7 +2,7 @@
 
 A rehearsal runs the cells of the notebook itself, with `COURSE_SCALE=rehearsal`: every branch of full scale, small
 sizes, and stand-ins under the published names. The cells before that part train for minutes, so they are left out but
-for what they import, the functions that they define, and what they ask the machine (`runtime`).
+for what they import, the functions and constants that they define, and what they ask the machine (`runtime`).
 """
 
 import ast
@@ -42,20 +42,32 @@ def section(notebook: NotebookNode) -> NotebookNode:
 
 
 def definitions(source: str) -> str:
-    """What of a cell can be run without the cells before it: imports, functions, classes, questions to the machine."""
+    """What of a cell can be run without the cells before it.
+
+    Imports, functions, classes, constants written out, and questions to the machine.
+    """
     source = "\n".join("pass" if line.startswith(("%", "!")) else line for line in source.split("\n"))
     kept = []
     for statement in ast.parse(source).body:
-        asks = isinstance(statement, ast.Assign) and re.match(
-            r"runtime\.(scale|device)\(", ast.unparse(statement.value)
-        )
-        if asks or isinstance(statement, ast.Import | ast.ImportFrom | ast.FunctionDef | ast.ClassDef):
+        if _is_known(statement) or isinstance(statement, ast.Import | ast.ImportFrom | ast.FunctionDef | ast.ClassDef):
             text = ast.get_source_segment(source, statement)
             if isinstance(statement, ast.FunctionDef) and (statement.args.defaults or statement.decorator_list):
                 # What an earlier cell computed may be a default here.
                 text = f"try:\n{textwrap.indent(text, '    ')}\nexcept NameError:\n    pass"
             kept.append(text)
     return "\n".join(kept)
+
+
+def _is_known(statement: ast.stmt) -> bool:
+    if not isinstance(statement, ast.Assign) or not all(isinstance(target, ast.Name) for target in statement.targets):
+        return False
+    if re.match(r"runtime\.(scale|device)\(", ast.unparse(statement.value)):
+        return True
+    try:
+        ast.literal_eval(statement.value)
+    except ValueError:
+        return False
+    return True
 
 
 def rehearse(notebook: NotebookNode, root: Path, folder: Path) -> NotebookNode:

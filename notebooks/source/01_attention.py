@@ -388,13 +388,7 @@ for name, places in walks.items():
 
 # %%
 from course_lib.training.optimisers import SGD, Adam, AdamW
-
-
-def code_of(function):
-    """The source of a function without its docstring."""
-    source = inspect.getsource(function)
-    return source.replace(f'"""{function.__doc__}"""', "...", 1)
-
+from course_lib.viz.code import code_of
 
 print(code_of(Adam.step))
 print(code_of(Adam.move))
@@ -1450,29 +1444,40 @@ paper_card("pre_norm")
 # %% [markdown]
 # ## 16 At full scale
 #
-# The same system with longer lists, more layers and, on a GPU, in float16 with loss scaling: the loop that section 13
-# took apart, written out. On two cores it takes three steps of a tiny configuration in float32, which proves that it
-# runs and no more.
+# The same system with longer lists, more layers and, on a GPU, in half precision with loss scaling: the loop that
+# section 13 took apart, written out. The sizes are meant for a GPU with 16 GB; a larger one takes larger batches, and
+# bfloat16, which needs no scaling. On two cores it takes three steps of a tiny configuration in float32, which proves
+# that it runs and no more.
 
 # %%
-full_scale = runtime.scale() == "full"
-device = runtime.device()
-half = device.type == "cuda"
-longest, symbols, size, steps = (64, 50, 256, 3_000) if full_scale else (8, 10, 32, 3)
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from course_lib import runtime
+from course_lib.data.sequences import FIRST_SYMBOL, sorting
+from course_lib.generation.sampling import greedy
+from course_lib.models.transformer import EncoderDecoder, TransformerConfig
+from course_lib.training.schedules import warmup_cosine
+
+full_scale, device = runtime.scale() == "full", runtime.device()
+longest, symbols, size = runtime.sized(8, 64), runtime.sized(10, 50), runtime.sized(32, 256)
+steps, batch_size = runtime.sized(3, 3_000), runtime.larger(128)
 large = TransformerConfig(
     symbols + FIRST_SYMBOL, longest + 1, size, 4, 4, heads=4, mlp_width=4 * size, dropout=0.1, activation="relu"
 )
 torch.manual_seed(0)
 network = EncoderDecoder(large).to(device)
 optimiser = torch.optim.AdamW(network.parameters(), betas=(0.9, 0.98))
-scaler = torch.amp.GradScaler(device.type, enabled=half)
+precision = getattr(runtime.autocast(device), "fast_dtype", torch.float32)  # float16, bfloat16, or none of them
+scaler = torch.amp.GradScaler(device.type, enabled=precision == torch.float16)
 print(f"{sum(p.numel() for p in network.parameters()):,} parameters, lists of up to {longest}")
 
 # %%
 for step in runtime.progress(range(steps), "training"):
     optimiser.param_groups[0]["lr"] = warmup_cosine(step, steps, steps // 10, 5e-4)
-    data = sorting(128, symbols, (longest // 2, longest), seed=step)  # endless: every batch is new
-    with torch.autocast(device.type, torch.float16, enabled=half):
+    data = sorting(batch_size, symbols, (longest // 2, longest), seed=step)  # endless: every batch is new
+    with runtime.autocast(device):
         logits = network(data.input_ids.to(device), data.decoder_input_ids.to(device), data.attention_mask.to(device))
         loss = F.cross_entropy(logits.flatten(0, 1), data.labels.flatten().to(device))
     optimiser.zero_grad()
@@ -1481,15 +1486,14 @@ for step in runtime.progress(range(steps), "training"):
     nn.utils.clip_grad_norm_(network.parameters(), 1.0)
     scaler.step(optimiser)
     scaler.update()
-print("the loss is finite:", bool(loss.isfinite()), "· the step was taken in", "float16" if half else "float32")
+print("the loss is finite:", bool(loss.isfinite()), "· the step was taken in", str(precision).removeprefix("torch."))
 
 # %%
 network.eval()
 data = sorting(200, symbols, (longest // 2, longest), seed=10**6)
 written = greedy(network, data.input_ids.to(device), data.attention_mask.to(device), max_new_tokens=longest + 1)
-share = all_right(written[:, 1:].cpu(), data)
 if full_scale:
-    print("lists sorted without a mistake:", runtime.measured(share))
+    print("lists sorted without a mistake:", runtime.measured(all_right(written[:, 1:].cpu(), data)))
 else:
     print("written:", tuple(written.shape), "· after three steps there is nothing to see: run this on a GPU")
 

@@ -39,7 +39,6 @@
 
 # %%
 import copy
-import inspect
 
 import numpy as np
 import torch
@@ -501,13 +500,8 @@ from course_lib.viz.diagram import architecture
 small_vgg = VGG(VGGConfig(stages=((16,), (32, 32), (64, 64)), pooled=4, hidden=64))
 show(architecture(small_vgg, torch.zeros(3, 3, 32, 32)))
 
-
 # %%
-def code_of(function):
-    """The source of a function without its docstring."""
-    source = inspect.getsource(function)
-    return source.replace(f'"""{function.__doc__}"""', "...", 1)
-
+from course_lib.viz.code import code_of
 
 print(code_of(VGG.forward))
 print(code_of(VGG.forward_features))
@@ -1665,60 +1659,55 @@ print("without positions the shape suffers:", shuffled["no positions"]["shape"] 
 # ## 17 At full scale
 #
 # On a GPU section 12 has run with 60,000 pictures and 4,000 steps. And the classes of this lesson load the weights that
-# were published, from torchvision and from the Hub. Elsewhere *stand-ins* are loaded: files of the same format, tiny,
-# with random weights, which prove that the code runs and mean nothing. The photographs are real either way.
+# were published, from torchvision and from the Hub. Elsewhere *stand-ins* are found under the published names: files of
+# the same format, tiny, with random weights, which prove that the code runs and mean nothing. The photographs are real
+# either way.
 
 # %%
-import tempfile
-from pathlib import Path
+import numpy as np
+import torch
+import torchvision
 
+from course_lib import runtime
 from course_lib.authoring import stand_ins
+from course_lib.data.photos import photos
+from course_lib.data.preprocessing import Preprocessing
+from course_lib.data.transforms import IMAGENET_MEAN, IMAGENET_STD, to_pixel_values
+from course_lib.models.image_classifier import ImageClassifier
+from course_lib.viz import figures
+from course_lib.viz.style import show
 
-folder = tempfile.TemporaryDirectory()
-tiny = {
-    "resnet18": lambda: torchvision.models.resnet.ResNet(torchvision.models.resnet.BasicBlock, [1, 1, 1, 1]),
-    "vit_b_16": lambda: torchvision.models.VisionTransformer(224, 32, 1, 2, 128, 256),
-}
+full_scale, device = runtime.scale() == "full", runtime.device()
+if not runtime.downloads():
+    models = (stand_ins.vit, stand_ins.swin, stand_ins.convnext, stand_ins.resnet)
+    stand_ins.serve(*models, classifiers=("resnet18", "vit_b_16"))
 
-
-def published(name):
-    """A published classifier of torchvision in our class; elsewhere than on a GPU one with few layers, untrained."""
-    if full_scale:
-        return ImageClassifier.from_torchvision(name)
-    path = Path(folder.name) / f"{name}.pt"
-    torch.save(tiny[name]().state_dict(), path)
-    return ImageClassifier.from_torchvision(name, path)
-
-
-def from_hub(name):
-    """The same for a checkpoint of the Hub."""
-    source = name
-    if not full_scale:
-        stand_ins.write(folder.name, stand_ins.vit)
-        source = stand_ins.snapshot(Path(folder.name), name)
-    return ImageClassifier.from_pretrained(source)
-
-
-# %%
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-categories = torchvision.models.get_model_weights("resnet18").DEFAULT.meta["categories"]  # 1,000 names
-photographs = photos()[:8]
-classifiers = {name: published(name) for name in ("resnet18", "vit_b_16")}
-classifiers["vit of the Hub"] = from_hub("google/vit-base-patch16-224")
+photographs = [photo.image for photo in photos()[:8]]
 says = {}
-for name, model in classifiers.items():
-    config = model.encoder.config
-    statistics = (HALF_MEAN, HALF_STD) if "Hub" in name else (IMAGENET_MEAN, IMAGENET_STD)  # each as it was trained
-    pixels = to_pixel_values(
-        [photo.image for photo in photographs], *statistics, size=getattr(config, "image_size", 224)
-    )
+for name in ("resnet18", "vit_b_16"):
+    model = ImageClassifier.from_torchvision(name, device=device)
+    pixels = to_pixel_values(photographs, IMAGENET_MEAN, IMAGENET_STD, size=224)  # as these were trained
     with torch.no_grad(), runtime.autocast():
-        says[name] = model.to(device)(pixels.to(device)).float().softmax(dim=-1).cpu()
-    print(f"{name:15} {type(model.encoder).__name__:7} photographs x classes: {tuple(says[name].shape)}")
+        says[name] = model(pixels.to(device)).float().softmax(dim=-1).cpu()
+    print(f"{name:40} {type(model.encoder).__name__:9} photographs x classes: {tuple(says[name].shape)}")
+
+# %% [markdown]
+# Models of the Hub bring a file that says how their pictures are prepared: the size, the cut, the filter, the mean and
+# the spread. `Preprocessing` reads it and computes the pixel values of the published program, to the last digit.
 
 # %%
+names = ("google/vit-base-patch16-224", "microsoft/swin-tiny-patch4-window7-224")
+for name in (*names, "facebook/convnext-tiny-224", "microsoft/resnet-50"):
+    model = ImageClassifier.from_pretrained(name, device=device)
+    pixels = Preprocessing.from_pretrained(name)(photographs)
+    with torch.no_grad(), runtime.autocast():
+        says[name] = model(pixels.to(device)).float().softmax(dim=-1).cpu()
+    print(f"{name:40} {type(model.encoder).__name__:9} photographs x classes: {tuple(says[name].shape)}")
+
+# %%
+categories = torchvision.models.get_model_weights("resnet18").DEFAULT.meta["categories"]  # 1,000 names
 if full_scale:
-    show(figures.predictions([photo.image for photo in photographs], says["vit_b_16"], categories, top=3))
+    show(figures.predictions(photographs, says["facebook/convnext-tiny-224"], categories, top=3))
 else:
     print("These weights are random, so there is nothing to see: run this on a GPU to meet the real networks.")
 
@@ -1729,19 +1718,19 @@ else:
 # %%
 from torchvision.models.detection import maskrcnn_resnet50_fpn
 
-if full_scale:
-    detector = maskrcnn_resnet50_fpn(weights="DEFAULT").eval().to(device)
-else:
-    detector = maskrcnn_resnet50_fpn(weights=None, weights_backbone=None, min_size=64, max_size=96).eval()
-photograph = photographs[0].image.convert("RGB")
+if full_scale and not runtime.downloads():
+    stand_ins.serve(classifiers=("maskrcnn_resnet50_fpn",))
+sides = {"min_size": runtime.sized(64, 800), "max_size": runtime.sized(96, 1333)}
+weights = {"weights": "DEFAULT"} if full_scale else {"weights": None, "weights_backbone": None}
+detector = maskrcnn_resnet50_fpn(**weights, **sides).eval().to(device)
 with torch.no_grad():
-    (found,) = detector([torch.from_numpy(np.array(photograph)).permute(2, 0, 1).to(device) / 255])
+    (found,) = detector([torch.from_numpy(np.array(photographs[0])).permute(2, 0, 1).to(device) / 255])
 print({name: tuple(value.shape[1:]) for name, value in found.items() if name in ("boxes", "labels", "scores")})
 if full_scale:
     words = torchvision.models.get_model_weights("maskrcnn_resnet50_fpn").DEFAULT.meta["categories"]
     sure = [i for i, score in enumerate(found["scores"].tolist()) if score > 0.7]
     labelled = [(words[found["labels"][i]], found["boxes"][i].tolist()) for i in sure]
-    show(figures.image_grid([photograph], boxes=[labelled], size=5))
+    show(figures.image_grid(photographs[:1], boxes=[labelled], size=5))
 
 # %% [markdown]
 # ## 18 Looking back

@@ -44,9 +44,9 @@ def test_only_that_part_is_taken_and_what_it_needs():
         "y",
     ]
     kept = full_scale.definitions(
-        "%matplotlib inline\ndevice = runtime.device()\nfull = runtime.scale() == 'full'\nz = 1"
+        "%matplotlib inline\ndevice = runtime.device()\nfull = runtime.scale() == 'full'\nz = x\nz[0] = 2\ny = [1]"
     )
-    assert kept == "device = runtime.device()\nfull = runtime.scale() == 'full'"
+    assert kept == "device = runtime.device()\nfull = runtime.scale() == 'full'\ny = [1]"
 
 
 def test_a_lesson_without_that_part_is_refused():
