@@ -46,7 +46,11 @@ class Reranker(nn.Module):
 
 @torch.no_grad()
 def rerank(
-    similarity: Tensor, score: Callable[[Tensor, Tensor], Tensor], k: int = 10, batch_size: int = 1000
+    similarity: Tensor,
+    score: Callable[[Tensor, Tensor], Tensor],
+    k: int = 10,
+    weight: float = 0.0,
+    batch_size: int = 1000,
 ) -> Tensor:
     """The similarities of a dual encoder with the first k places of every query set in order by a second model.
 
@@ -57,10 +61,12 @@ def rerank(
         similarity: `(Q, N)`, from the dual encoder.
         score: query rows `(B,)` and candidate columns `(B,)` -> `(B,)`, the second model's score of these pairs.
         k: how many places of each query to look at again.
+        weight: how much of the dual encoder's similarity is added to the second model's score. With 0 the second model
+            decides alone, also about differences that it was never taught; BLIP's published code adds the two.
         batch_size: pairs at once.
 
     Returns:
-        `(Q, N)`: the second model's scores in the first k places, shifted above all others.
+        `(Q, N)`: the new scores in the first k places, shifted above all others.
 
     Raises:
         InputError: k is not between 1 and N, or a score is not finite.
@@ -73,5 +79,6 @@ def rerank(
     scores = torch.cat([score(*part).to(similarity) for part in parts]).view(-1, k)
     if not torch.isfinite(scores).all():
         raise InputError("the second model gave a score that is not finite")
+    scores = scores + weight * similarity.gather(1, best)
     above = similarity.max() - scores.min() + 1
     return similarity.scatter(1, best, scores + above)

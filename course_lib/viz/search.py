@@ -9,7 +9,7 @@ from matplotlib.patches import Rectangle
 from course_lib.errors import CourseError, InputError
 from course_lib.viz.curves import STROKES
 from course_lib.viz.figures import array
-from course_lib.viz.style import BLUE, FAINT, GREEN, INK, ORANGE, PALETTE, QUIET, canvas, describe
+from course_lib.viz.style import BLUE, FAINT, GREEN, INK, ORANGE, PALETTE, QUIET, bare, canvas, describe
 
 MARKERS = "osD^vP*X"
 
@@ -117,8 +117,8 @@ def walk(points, links: Sequence[Sequence[int]], path: Sequence[int], query, *, 
     )
     axes.scatter(*way[0], s=60, marker="s", color=GREEN, edgecolors=INK, zorder=4, label="start")
     axes.scatter(*query, s=130, marker="*", color=ORANGE, edgecolors=INK, linewidths=0.8, zorder=5, label="query")
-    axes.set(xticks=[], yticks=[], aspect="equal")
-    axes.grid(False)
+    axes.set_aspect("equal")
+    bare(axes)
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.01), ncol=3, handletextpad=0.3)
     if title:
         axes.set_title(title)

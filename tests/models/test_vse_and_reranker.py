@@ -109,6 +109,15 @@ def test_with_the_whole_gallery_only_the_second_model_counts():
     assert torch.equal(new.argsort(dim=1), second.argsort(dim=1))
 
 
+def test_both_models_vote_as_the_weight_says():
+    similarity, second = torch.tensor([[0.9, 0.8, 0.1]]), torch.tensor([[0.0, 1.0, 5.0]])
+
+    def order(weight):
+        return rerank(similarity, lambda r, c: second[r, c], 2, weight).argsort(dim=1, descending=True)[0].tolist()
+
+    assert order(0.0) == order(9.0) == [1, 0, 2] and order(11.0) == [0, 1, 2]
+
+
 @pytest.mark.parametrize(
     "call, words",
     [

@@ -232,7 +232,9 @@ def train_reranker(
     return model, train(model, batch_loss, dataclasses.replace(config, seed=seed), on_step)
 
 
-def reranked(model: Reranker, data: RetrievalData, similarity: Tensor, k: int = 10) -> tuple[Tensor, Tensor]:
+def reranked(
+    model: Reranker, data: RetrievalData, similarity: Tensor, k: int = 10, weight: float = 0.0
+) -> tuple[Tensor, Tensor]:
     """Both directions of a search with the first k places of each query re-ranked.
 
     Args:
@@ -240,6 +242,7 @@ def reranked(model: Reranker, data: RetrievalData, similarity: Tensor, k: int = 
         data: what the similarity is of.
         similarity: (N, N), pictures by texts, of the dual encoder.
         k: how many places.
+        weight: of the similarity in the new score, as for `rerank`.
 
     Returns:
         Pictures by texts and texts by pictures, (N, N) each: they are no longer each other's transpose.
@@ -249,8 +252,8 @@ def reranked(model: Reranker, data: RetrievalData, similarity: Tensor, k: int = 
         return model.score(data.regions[pictures], data.region_mask[pictures], data.input_ids[sentences])
 
     with measuring(model):
-        image_to_text = rerank(similarity, score, k)
-        text_to_image = rerank(similarity.T, lambda sentences, pictures: score(pictures, sentences), k)
+        image_to_text = rerank(similarity, score, k, weight)
+        text_to_image = rerank(similarity.T, lambda sentences, pictures: score(pictures, sentences), k, weight)
     return image_to_text, text_to_image
 
 

@@ -98,11 +98,13 @@ def measure_index(
     rows = []
     for effort in efforts or (None,):
         index.search(queries[:20], 10, effort)  # the first call wakes threads and memory
-        start = time.perf_counter()
-        _, found = index.search(queries, 10, effort)
-        seconds = time.perf_counter() - start
+        seconds = []
+        for _ in range(3):  # the quickest of three: what else the machine does can only make it slower
+            start = time.perf_counter()
+            _, found = index.search(queries, 10, effort)
+            seconds.append(time.perf_counter() - start)
         setting = "" if effort is None else f"{effort}"
-        milliseconds = 1000 * seconds / len(queries)
+        milliseconds = 1000 * min(seconds) / len(queries)
         rows.append(Measured(kind, setting, len(index), recall_of(found, exact), milliseconds, size, building))
     return rows
 
