@@ -737,26 +737,28 @@ def training(
     region_weight: Tensor,
     question_weight: Tensor,
     bias: Tensor,
+    steps: int,
 ) -> tuple[Tensor, Tensor, Tensor, list[float]]:
-    weights = [start.clone().requires_grad_() for start in (region_weight, question_weight, bias)]
+    u, v, b = (start.clone().requires_grad_() for start in (region_weight, question_weight, bias))
     losses = []
-    for _ in range(150):
-        products = (regions @ weights[0]) * (questions @ weights[1]).unsqueeze(1)
-        logits = products.sum(dim=-1).square().mean(dim=1) + weights[2]
+    for _ in range(steps):
+        scores = ((regions @ u) * (questions @ v).unsqueeze(1)).sum(dim=-1)
+        logits = scores.square().mean(dim=1) + b
         loss = F.binary_cross_entropy_with_logits(logits, labels)
         losses.append(loss.item())
-        gradients = torch.autograd.grad(loss, weights)
+        gradients = torch.autograd.grad(loss, [u, v, b])
         with torch.no_grad():
-            for weight, gradient in zip(weights, gradients, strict=True):
-                weight -= gradient
-    return *weights, losses
+            u -= gradients[0]
+            v -= gradients[1]
+            b -= gradients[2]
+    return u, v, b, losses
 
 
-def training_by_adam(regions, questions, labels, region_weight, question_weight, bias):
+def training_by_adam(regions, questions, labels, region_weight, question_weight, bias, steps):
     weights = [nn.Parameter(start.clone()) for start in (region_weight, question_weight, bias)]
     optimizer = torch.optim.Adam(weights, lr=0.02)
     losses = []
-    for _ in range(120):
+    for _ in range(steps):
         scores = torch.einsum("nrd,dk,nk->nr", regions, weights[0], questions @ weights[1])
         logits = (scores**2).mean(-1) + weights[2]
         loss = -(labels * F.logsigmoid(logits) + (1 - labels) * F.logsigmoid(-logits)).mean()
@@ -767,11 +769,11 @@ def training_by_adam(regions, questions, labels, region_weight, question_weight,
     return [weight.detach() for weight in weights] + [losses]
 
 
-def training_by_matrix(regions, questions, labels, region_weight, question_weight, bias):
+def training_by_matrix(regions, questions, labels, region_weight, question_weight, bias, steps):
     u, v, b = (start.clone().requires_grad_() for start in (region_weight, question_weight, bias))
     optimizer = torch.optim.SGD([u, v, b], lr=0.2, momentum=0.9)
-    losses = torch.zeros(120)
-    for step in range(120):
+    losses = torch.zeros(steps)
+    for step in range(steps):
         scores = (regions @ (u @ v.T) @ questions.unsqueeze(-1)).squeeze(-1)
         loss = nn.BCEWithLogitsLoss()(scores.pow(2).sum(1) / regions.shape[1] + b, labels)
         losses[step] = loss.item()
@@ -781,10 +783,10 @@ def training_by_matrix(regions, questions, labels, region_weight, question_weigh
     return u, v, b, losses
 
 
-def training_on_sums(regions, questions, labels, region_weight, question_weight, bias):
+def training_on_sums(regions, questions, labels, region_weight, question_weight, bias, steps):
     weights = [start.clone().requires_grad_() for start in (region_weight, question_weight, bias)]
     losses = []
-    for _ in range(150):
+    for _ in range(steps):
         sums = (regions @ weights[0]) + (questions @ weights[1]).unsqueeze(1)
         loss = F.binary_cross_entropy_with_logits(sums.sum(-1).square().mean(1) + weights[2], labels)
         losses.append(loss.item())
@@ -795,10 +797,10 @@ def training_on_sums(regions, questions, labels, region_weight, question_weight,
     return *weights, losses
 
 
-def training_pooled(regions, questions, labels, region_weight, question_weight, bias):
+def training_pooled(regions, questions, labels, region_weight, question_weight, bias, steps):
     weights = [start.clone().requires_grad_() for start in (region_weight, question_weight, bias)]
     losses = []
-    for _ in range(150):
+    for _ in range(steps):
         scores = ((regions.mean(1) @ weights[0]) * (questions @ weights[1])).sum(-1)
         loss = F.binary_cross_entropy_with_logits(scores.square() + weights[2], labels)
         losses.append(loss.item())
@@ -809,10 +811,10 @@ def training_pooled(regions, questions, labels, region_weight, question_weight, 
     return *weights, losses
 
 
-def training_without_square(regions, questions, labels, region_weight, question_weight, bias):
+def training_without_square(regions, questions, labels, region_weight, question_weight, bias, steps):
     weights = [start.clone().requires_grad_() for start in (region_weight, question_weight, bias)]
     losses = []
-    for _ in range(150):
+    for _ in range(steps):
         products = (regions @ weights[0]) * (questions @ weights[1]).unsqueeze(1)
         loss = F.binary_cross_entropy_with_logits(products.sum(-1).mean(1) + weights[2], labels)
         losses.append(loss.item())
@@ -823,10 +825,10 @@ def training_without_square(regions, questions, labels, region_weight, question_
     return *weights, losses
 
 
-def training_squared_early(regions, questions, labels, region_weight, question_weight, bias):
+def training_squared_early(regions, questions, labels, region_weight, question_weight, bias, steps):
     weights = [start.clone().requires_grad_() for start in (region_weight, question_weight, bias)]
     losses = []
-    for _ in range(150):
+    for _ in range(steps):
         products = (regions @ weights[0]) * (questions @ weights[1]).unsqueeze(1)
         loss = F.binary_cross_entropy_with_logits(products.square().sum(-1).mean(1) + weights[2], labels)
         losses.append(loss.item())
@@ -837,10 +839,10 @@ def training_squared_early(regions, questions, labels, region_weight, question_w
     return *weights, losses
 
 
-def training_on_the_sum(regions, questions, labels, region_weight, question_weight, bias):
+def training_on_the_sum(regions, questions, labels, region_weight, question_weight, bias, steps):
     weights = [start.clone().requires_grad_() for start in (region_weight, question_weight, bias)]
     losses = []
-    for _ in range(150):
+    for _ in range(steps):
         products = (regions @ weights[0]) * (questions @ weights[1]).unsqueeze(1)
         loss = F.binary_cross_entropy_with_logits(products.sum(-1).square().sum(1) + weights[2], labels)
         losses.append(loss.item())
@@ -851,10 +853,10 @@ def training_on_the_sum(regions, questions, labels, region_weight, question_weig
     return *weights, losses
 
 
-def training_without_bias(regions, questions, labels, region_weight, question_weight, bias):
+def training_without_bias(regions, questions, labels, region_weight, question_weight, bias, steps):
     weights = [start.clone().requires_grad_() for start in (region_weight, question_weight)]
     losses = []
-    for _ in range(150):
+    for _ in range(steps):
         products = (regions @ weights[0]) * (questions @ weights[1]).unsqueeze(1)
         loss = F.binary_cross_entropy_with_logits(products.sum(-1).square().mean(1), labels)
         losses.append(loss.item())
@@ -865,10 +867,10 @@ def training_without_bias(regions, questions, labels, region_weight, question_we
     return *weights, bias, losses
 
 
-def training_squared_error(regions, questions, labels, region_weight, question_weight, bias):
+def training_squared_error(regions, questions, labels, region_weight, question_weight, bias, steps):
     weights = [start.clone().requires_grad_() for start in (region_weight, question_weight, bias)]
     losses = []
-    for _ in range(150):
+    for _ in range(steps):
         products = (regions @ weights[0]) * (questions @ weights[1]).unsqueeze(1)
         logits = products.sum(-1).square().mean(1) + weights[2]
         loss = (torch.sigmoid(logits) - labels).pow(2).mean()
@@ -880,10 +882,10 @@ def training_squared_error(regions, questions, labels, region_weight, question_w
     return *weights, losses
 
 
-def training_two_sigmoids(regions, questions, labels, region_weight, question_weight, bias):
+def training_two_sigmoids(regions, questions, labels, region_weight, question_weight, bias, steps):
     weights = [start.clone().requires_grad_() for start in (region_weight, question_weight, bias)]
     losses = []
-    for _ in range(150):
+    for _ in range(steps):
         products = (regions @ weights[0]) * (questions @ weights[1]).unsqueeze(1)
         logits = products.sum(-1).square().mean(1) + weights[2]
         loss = F.binary_cross_entropy_with_logits(torch.sigmoid(logits), labels)
@@ -895,10 +897,10 @@ def training_two_sigmoids(regions, questions, labels, region_weight, question_we
     return *weights, losses
 
 
-def training_uphill(regions, questions, labels, region_weight, question_weight, bias):
+def training_uphill(regions, questions, labels, region_weight, question_weight, bias, steps):
     weights = [start.clone().requires_grad_() for start in (region_weight, question_weight, bias)]
     losses = []
-    for _ in range(20):
+    for _ in range(steps):
         products = (regions @ weights[0]) * (questions @ weights[1]).unsqueeze(1)
         logits = products.sum(-1).square().mean(1) + weights[2]
         loss = F.binary_cross_entropy_with_logits(logits, labels)
@@ -906,14 +908,14 @@ def training_uphill(regions, questions, labels, region_weight, question_weight, 
         gradients = torch.autograd.grad(loss, weights)
         with torch.no_grad():
             for weight, gradient in zip(weights, gradients, strict=True):
-                weight += 0.1 * gradient
+                weight += 0.002 * gradient
     return *weights, losses
 
 
-def training_without_step(regions, questions, labels, region_weight, question_weight, bias):
+def training_without_step(regions, questions, labels, region_weight, question_weight, bias, steps):
     weights = [start.clone().requires_grad_() for start in (region_weight, question_weight, bias)]
     losses = []
-    for _ in range(50):
+    for _ in range(steps):
         products = (regions @ weights[0]) * (questions @ weights[1]).unsqueeze(1)
         logits = products.sum(-1).square().mean(1) + weights[2]
         loss = F.binary_cross_entropy_with_logits(logits, labels)
@@ -923,10 +925,10 @@ def training_without_step(regions, questions, labels, region_weight, question_we
     return *weights, losses
 
 
-def training_too_slow(regions, questions, labels, region_weight, question_weight, bias):
+def training_too_slow(regions, questions, labels, region_weight, question_weight, bias, steps):
     weights = [start.clone().requires_grad_() for start in (region_weight, question_weight, bias)]
     losses = []
-    for _ in range(150):
+    for _ in range(steps):
         products = (regions @ weights[0]) * (questions @ weights[1]).unsqueeze(1)
         logits = products.sum(-1).square().mean(1) + weights[2]
         loss = F.binary_cross_entropy_with_logits(logits, labels)
@@ -934,14 +936,14 @@ def training_too_slow(regions, questions, labels, region_weight, question_weight
         gradients = torch.autograd.grad(loss, weights)
         with torch.no_grad():
             for weight, gradient in zip(weights, gradients, strict=True):
-                weight -= 0.1 * gradient
+                weight -= 0.05 * gradient
     return *weights, losses
 
 
-def training_too_short(regions, questions, labels, region_weight, question_weight, bias):
+def training_too_short(regions, questions, labels, region_weight, question_weight, bias, steps):
     weights = [start.clone().requires_grad_() for start in (region_weight, question_weight, bias)]
     losses = []
-    for _ in range(30):
+    for _ in range(steps // 10):
         products = (regions @ weights[0]) * (questions @ weights[1]).unsqueeze(1)
         logits = products.sum(-1).square().mean(1) + weights[2]
         loss = F.binary_cross_entropy_with_logits(logits, labels)
@@ -953,10 +955,10 @@ def training_too_short(regions, questions, labels, region_weight, question_weigh
     return *weights, losses
 
 
-def training_forgotten(regions, questions, labels, region_weight, question_weight, bias):
+def training_forgotten(regions, questions, labels, region_weight, question_weight, bias, steps):
     weights = [start.clone().requires_grad_() for start in (region_weight, question_weight, bias)]
     losses = []
-    for _ in range(150):
+    for _ in range(steps):
         products = (regions @ weights[0]) * (questions @ weights[1]).unsqueeze(1)
         logits = products.sum(-1).square().mean(1) + weights[2]
         loss = F.binary_cross_entropy_with_logits(logits, labels)
@@ -968,9 +970,9 @@ def training_forgotten(regions, questions, labels, region_weight, question_weigh
     return region_weight, question_weight, bias, losses
 
 
-def training_without_losses(regions, questions, labels, region_weight, question_weight, bias):
+def training_without_losses(regions, questions, labels, region_weight, question_weight, bias, steps):
     weights = [start.clone().requires_grad_() for start in (region_weight, question_weight, bias)]
-    for _ in range(150):
+    for _ in range(steps):
         products = (regions @ weights[0]) * (questions @ weights[1]).unsqueeze(1)
         logits = products.sum(-1).square().mean(1) + weights[2]
         gradients = torch.autograd.grad(F.binary_cross_entropy_with_logits(logits, labels), weights)
@@ -980,10 +982,10 @@ def training_without_losses(regions, questions, labels, region_weight, question_
     return tuple(weights)
 
 
-def training_in_place(regions, questions, labels, region_weight, question_weight, bias):
+def training_in_place(regions, questions, labels, region_weight, question_weight, bias, steps):
     weights = [start.requires_grad_() for start in (region_weight, question_weight, bias)]
     losses = []
-    for _ in range(150):
+    for _ in range(steps):
         products = (regions @ weights[0]) * (questions @ weights[1]).unsqueeze(1)
         logits = products.sum(-1).square().mean(1) + weights[2]
         loss = F.binary_cross_entropy_with_logits(logits, labels)
@@ -1118,7 +1120,7 @@ MUTANTS = {
         Mutant(training_uphill, "not trained"),
         Mutant(training_without_step, "not trained"),
         Mutant(training_too_slow, "unfinished"),
-        Mutant(training_too_short, "unfinished"),
+        Mutant(training_too_short, "another number of steps"),
         Mutant(training_forgotten, "returned the start"),
         Mutant(training_without_losses, "wrong type"),
         Mutant(training_in_place, "changed its argument"),

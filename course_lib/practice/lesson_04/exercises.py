@@ -19,7 +19,6 @@ def normal(seed: int, *shape: int, dtype: torch.dtype = torch.float32) -> torch.
 
 
 # Why a mechanical change to a model solution may change nothing.
-MORE_STEPS = "one step more or less is no mistake: what is asked for is reached"
 A_TENSOR = "a number that is kept as a tensor is as good"
 SAME_SWAP = "two dimensions change places whichever of them is named first"
 
@@ -1106,6 +1105,10 @@ GATED = Exercise(
 COLOURS, THINGS = 4, 3
 REGION_WIDTH, QUESTION_WIDTH, RANK = 12, 10, 16
 SCENES, HELD_BACK_SCENES = 512, 400
+STEPS = 300
+# Draws of weights and scenes on which gradient descent, momentum and Adam all arrive, at rates from slow to fast. On the
+# others of the first 32 the slow ones wait for longer where a weight has to change its sign.
+DRAWS = tuple(draw for draw in range(32) if draw not in (3, 6, 19, 21, 27))
 
 
 def binding_scenes(seed: int, count: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -1150,6 +1153,7 @@ def binding_case(seed: int, about: str) -> Case:
             "region_weight": 0.15 * normal(seed + 1, REGION_WIDTH, RANK),
             "question_weight": 0.15 * normal(seed + 2, QUESTION_WIDTH, RANK),
             "bias": torch.tensor(-0.5),
+            "steps": STEPS,
         },
         hidden={"regions": regions[SCENES:], "questions": questions[SCENES:], "labels": labels[SCENES:]},
     )
@@ -1174,11 +1178,12 @@ def train_fusion(
     region_weight: torch.Tensor,
     question_weight: torch.Tensor,
     bias: torch.Tensor,
+    steps: int,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, list[float]]:
     """Trains by gradient descent."""
     weights = [start.clone().requires_grad_() for start in (region_weight, question_weight, bias)]
     losses = []
-    for _ in range(150):
+    for _ in range(steps):
         loss = F.binary_cross_entropy_with_logits(binding_logits(regions, questions, *weights), labels)
         losses.append(loss.item())
         with torch.no_grad():
@@ -1228,10 +1233,14 @@ def first_loss(case: Case) -> float:
     return F.binary_cross_entropy_with_logits(logits, given["labels"]).item()
 
 
-def _first_loss_is_wrong(case: Case, value: Any) -> str:
-    right, got = first_loss(case), _trained(value)[-1][0]
+def _losses_are_wrong(case: Case, value: Any) -> str:
+    right, losses = first_loss(case), _trained(value)[-1]
+    got = losses[0]
     if math.isclose(right, got, rel_tol=1e-5):
-        return ""
+        steps = case.inputs["steps"]
+        return (
+            "" if len(losses) == steps else f"There should be {steps} losses, one a step, and there are {len(losses)}."
+        )
     return f"The first loss should be {right:.5f}, that of the given start over all scenes, and is {got:.5f}."
 
 
@@ -1259,7 +1268,7 @@ TRAIN = Exercise(
     title="Train a fusion until it binds",
     name="train_fusion",
     signature="def train_fusion(regions: Tensor, questions: Tensor, labels: Tensor, region_weight: Tensor, "
-    "question_weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor, Tensor, list[float]]",
+    "question_weight: Tensor, bias: Tensor, steps: int) -> tuple[Tensor, Tensor, Tensor, list[float]]",
     asked="function",
     difficulty=5,
     minutes=20,
@@ -1270,11 +1279,11 @@ TRAIN = Exercise(
         "regions @ region_weight is (N, 3, K), questions @ question_weight (N, K): give the latter a dimension in the "
         "middle. Multiply, sum over K, square, average over the three regions, add the bias: (N). Then "
         "F.binary_cross_entropy_with_logits(logits, labels).",
-        "The start is small and the gradients are too: with plain gradient descent a learning rate of 1 and 150 steps "
-        "will do, with Adam about 0.02. torch.autograd.grad(loss, weights) gives all three gradients; move the weights "
+        "The start is small and the gradients are too: with plain gradient descent a learning rate of 1 will do, with "
+        "Adam about 0.02. torch.autograd.grad(loss, weights) gives all three gradients; move the weights "
         "under torch.no_grad().",
     ),
-    cases=lambda seed: [binding_case(1000 + 10 * (seed % 2**40), "scenes of three things")],
+    cases=lambda seed: [binding_case(1000 + 10 * DRAWS[seed % len(DRAWS)], "scenes of three things")],
     reference=train_fusion,
     measure=Measure(
         f"accuracy on {HELD_BACK_SCENES} held-back scenes",
@@ -1282,7 +1291,7 @@ TRAIN = Exercise(
         at_least=0.9,
         chance=0.5,
         baseline=0.5,
-        besides=_first_loss_is_wrong,
+        besides=_losses_are_wrong,
     ),
     mistakes=(
         Mistake(
@@ -1349,6 +1358,11 @@ TRAIN = Exercise(
             sign=_first_loss_is(lambda case: F.mse_loss(_right(case).sigmoid(), case.inputs["labels"])),
         ),
         Mistake(
+            "another number of steps",
+            "Take as many steps as are given, and keep the loss of each.",
+            sign=lambda case, value: len(_trained(value)[-1]) != case.inputs["steps"],
+        ),
+        Mistake(
             "not trained",
             "The loss stays what it was. Does every step change the weights that the next one uses, and in the "
             "direction that lowers the loss?",
@@ -1361,13 +1375,11 @@ TRAIN = Exercise(
         ),
         Mistake(
             "unfinished",
-            "The loss was still falling, or never fell smoothly: take more steps, or another learning rate.",
+            "The loss was still falling, or never fell smoothly: try another learning rate, or another optimiser.",
             sign=lambda case, value: held_back_accuracy(case, value) < 0.9,
         ),
     ),
     equivalents={
-        "for _ in range(151):": MORE_STEPS,
-        "for _ in range(149):": MORE_STEPS,
         "losses.append(loss)": A_TENSOR,
     },
     explanation="A region that is red and a cube scores 2, its square is 4; a red one and a cube apart score 1 each, "
