@@ -37,7 +37,6 @@
 # is given it looks up what came after them, and how often:
 
 # %%
-import inspect
 import math
 import random
 from collections import Counter
@@ -51,15 +50,9 @@ from course_lib.data import microworld
 from course_lib.training.loop import TrainingConfig, train
 from course_lib.viz import figures
 from course_lib.viz import words as drawings
+from course_lib.viz.code import code_of
 from course_lib.viz.papers import paper_card
 from course_lib.viz.style import show
-
-
-def code_of(function):
-    """The source of a function without its docstring."""
-    source = inspect.getsource(function)
-    return source.replace(f'"""{function.__doc__}"""', "...", 1)
-
 
 runtime.seed_everything(3)
 
@@ -551,7 +544,8 @@ wide = train_vectors(SkipGram(len(scene_corpus.words), 32), scene_corpus, window
 right, baseline = analogy_rates(wide)
 print("arithmetic right at least 0.6:", right >= 0.6, "·", runtime.measured(right))
 print("the nearest word alone       :", runtime.measured(baseline), "· worse:", baseline < right)
-print("stars is among the three words nearest to star:", "stars" in dict(wide.nearest("star", 3)))
+near = sum(pluralised[shape] in dict(wide.nearest(shape, 10)) for shape in shapes)
+print("the plural is among the ten nearest words, for 4 or more of 8:", near >= 4, "·", runtime.measured(near, 0))
 
 # %%
 show(drawings.analogies(wide, list(pluralised.items())[:6], title="From one to several, window of 20"))
@@ -1600,7 +1594,8 @@ def beam_search(model, input_ids, beams, steps, tried=4):
 
 start_of_text = tokenizer(["a"])[:, :2]
 texts_kept, scores, tree = beam_search(llama, start_of_text, beams=3, steps=5)
-show(drawings.beam_tree(tree, title="Three beams after “a”"))
+alt = "Three beams after “a”: a tree of candidates from left to right, of which three are kept at each of five steps."
+show(drawings.beam_tree(tree, title="Three beams after “a”"), alt=alt)
 
 # %%
 from course_lib.generation import beam_search as library_beams
@@ -1758,53 +1753,63 @@ print("BERT without positions gives the same vectors in any order:", torch.allcl
 # %% [markdown]
 # ## 15 At full scale
 #
-# The classes of this lesson load what their authors published. With a GPU and a network this section takes GPT-2 and
-# BERT; elsewhere *stand-ins*: tiny models with random weights, written by transformers, in the same files. They prove
-# that the code runs; what they say means nothing.
+# The classes of this lesson load what their authors published, weights and tokenizers. With a GPU and a network that is
+# what this section fetches; elsewhere it finds *stand-ins* under the published names: tiny models with random weights,
+# written by transformers, in the same files. They prove that the code runs; what they say means nothing.
 
 # %%
-import tempfile
-from pathlib import Path
+import torch
 
-from course_lib.pretrained.weights import without_warnings
+from course_lib import runtime
+from course_lib.authoring import stand_ins
+from course_lib.data.tokenizers import GPT2Tokenizer, UnigramTokenizer, WordPieceTokenizer
+from course_lib.generation.sampling import sample
+from course_lib.models.bart import BART
+from course_lib.models.bert import BERTForPretraining
+from course_lib.models.gpt2 import GPT2
+from course_lib.models.llama import Llama
+from course_lib.models.t5 import T5
 
-stand_in_folder = tempfile.TemporaryDirectory()
+full_scale, device = runtime.scale() == "full", runtime.device()
+if not runtime.downloads():
+    stand_ins.serve(stand_ins.gpt2, stand_ins.bert, stand_ins.t5, stand_ins.bart, stand_ins.llama)
 
-
-def published(name, make):
-    """The published checkpoint on a GPU with a network, its stand-in elsewhere."""
+beginning = "The picture shows a small red star and"
+for system, name in [(GPT2, "openai-community/gpt2"), (Llama, "HuggingFaceTB/SmolLM2-135M")]:
+    model, tokenizer = system.from_pretrained(name, device=device), GPT2Tokenizer.from_pretrained(name)
+    input_ids = tokenizer(beginning)[:, -20:].to(device)
+    with runtime.autocast():
+        written = sample(model, input_ids, max_new_tokens=16, top_p=0.9)
+    print(f"{system.__name__:5} {written.shape[1] - input_ids.shape[1]} tokens written")
     if full_scale:
-        return name
-    folder = Path(stand_in_folder.name) / name.replace("/", "--")
-    with without_warnings():
-        make()[1].save_pretrained(folder)
-    return folder
+        print(tokenizer.decode(written[0]))
 
-
-real_gpt = GPT2.from_pretrained(published("openai-community/gpt2", parity.gpt2_pair)).to(device)
-real_bert = BERTForPretraining.from_pretrained(published("google-bert/bert-base-uncased", parity.bert_pair)).to(device)
-real_t5 = T5.from_pretrained(published("google-t5/t5-small", parity.t5_pair)).to(device)
-print("loaded:", *(type(model).__name__ for model in (real_gpt, real_bert, real_t5)))
+# %% [markdown]
+# BERT fills the gap. T5 and BART take a text in and write another: T5 translates when told to, BART was trained to
+# mend a text with holes.
 
 # %%
-from course_lib.data.tokenizers import GPT2Tokenizer, WordPieceTokenizer
-
-if full_scale:
-    gpt_tokens = GPT2Tokenizer.from_pretrained("openai-community/gpt2")
-    bert_tokens = WordPieceTokenizer.from_pretrained("google-bert/bert-base-uncased")
-    beginning = torch.tensor([gpt_tokens.encode("The picture shows a small red star and")])
-    masked_text = torch.tensor([bert_tokens.encode("[CLS] the cat sat on the [MASK] . [SEP]")])
-else:
-    beginning, masked_text = torch.tensor([[5, 6, 7, 8]]), torch.tensor([[5, 6, 7, 8, 9]])
-written = sample(real_gpt, beginning.to(device), max_new_tokens=20, top_p=0.9)
+name = "google-bert/bert-base-uncased"
+bert, tokenizer = BERTForPretraining.from_pretrained(name, device=device), WordPieceTokenizer.from_pretrained(name)
+gap = torch.tensor([tokenizer.encode("[CLS] the cat sat on the [MASK] . [SEP]")], device=device)[:, :20]
 with torch.no_grad(), runtime.autocast():
-    filled = real_bert(masked_text.to(device)).prediction_logits.argmax(dim=-1)
-    encoded_states = real_t5.encode(masked_text.to(device) % real_t5.config.vocab_size)
-print("written:", written.shape[1] - beginning.shape[1], "tokens · filled:", filled.shape == masked_text.shape)
+    filled = bert(gap).prediction_logits.argmax(dim=-1)
+print("BERT  a token for every place:", filled.shape == gap.shape)
 if full_scale:
-    print(gpt_tokens.decode(written[0]))
-    print(bert_tokens.decode(filled[0]))
-else:
+    print(tokenizer.decode(filled[0]))
+
+for system, name, kind, text in [
+    (T5, "google-t5/t5-small", UnigramTokenizer, "translate English to German: The cat sat on the mat."),
+    (BART, "facebook/bart-base", GPT2Tokenizer, "<s>The cat<mask> on the mat.</s>"),
+]:
+    model, tokenizer = system.from_pretrained(name, device=device), kind.from_pretrained(name)
+    start = torch.full((1, 1), model.config.decoder_start_token_id, device=device)
+    with torch.no_grad(), runtime.autocast():
+        logits = model(tokenizer(text).to(device)[:, :20], start)
+    print(f"{system.__name__:5} a first token of its answer:", logits.shape[:2] == (1, 1))
+    if full_scale:
+        print("it begins with", repr(tokenizer.decode(logits[0, -1:].argmax(dim=-1))))
+if not full_scale:
     print("These weights are random, so there is nothing to read: run this on a GPU to meet the real ones.")
 
 # %% [markdown]
