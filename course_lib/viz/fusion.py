@@ -51,8 +51,9 @@ def tables(
     edge = 0.07 * max(len(str(word)) for word in rows) + (0.25 if down else 0.05)
     cell = min(0.42, (7.9 - edge) / len(drawn) / len(columns) - 0.02)
     head = 0.09 * max(len(str(word)) for word in columns) + 0.55 + (0.25 if title else 0)
+    wide = max(cell * len(columns), 0.085 * max(len(name) for name in drawn))
     figure, axes = canvas(
-        min(8.2, edge + len(drawn) * (cell * len(columns) + 0.12)), cell * len(rows) + head, 1, len(drawn), sharey=True
+        min(8.2, edge + len(drawn) * (wide + 0.12)), cell * len(rows) + head, 1, len(drawn), sharey=True
     )
     for place, (name, values) in zip(axes, drawn.items(), strict=True):
         place.imshow(values, cmap=LOW_TO_HIGH, vmin=low, vmax=high)
