@@ -1106,8 +1106,8 @@ COLOURS, THINGS = 4, 3
 REGION_WIDTH, QUESTION_WIDTH, RANK = 12, 10, 16
 SCENES, HELD_BACK_SCENES = 512, 400
 STEPS = 300
-# Draws of weights and scenes on which gradient descent, momentum and Adam all arrive, at rates from slow to fast. On the
-# others of the first 32 the slow ones wait for longer where a weight has to change its sign.
+# Draws of weights and scenes on which gradient descent, momentum and Adam all arrive, at rates from slow to fast. On
+# the others of the first 32 the slow ones wait for longer where a weight has to change its sign.
 DRAWS = tuple(draw for draw in range(32) if draw not in (3, 6, 19, 21, 27))
 
 
