@@ -12,6 +12,7 @@ Sources: Johnson et al., Billion-scale similarity search with GPUs; Douze et al.
 
 import hashlib
 import json
+import tempfile
 from pathlib import Path
 from types import ModuleType
 
@@ -23,7 +24,6 @@ from torch import Tensor
 
 from course_lib.errors import CourseError, FileError, InputError
 from course_lib.files import write_atomically
-from course_lib.runtime import THREADS
 
 FORMAT = "vlm-course index 1"
 
@@ -41,7 +41,7 @@ def faiss() -> ModuleType:
             "search needs FAISS, which is not installed: run `pip install faiss-cpu`, or install the course with "
             "its extra, `pip install vlm-course[search]`"
         ) from error
-    faiss.omp_set_num_threads(THREADS)
+    faiss.omp_set_num_threads(torch.get_num_threads())
     return faiss
 
 
@@ -250,8 +250,11 @@ class VectorIndex:
 
     @property
     def bytes(self) -> int:
-        """How many bytes the index takes, as FAISS writes it."""
-        return faiss().serialize_index(self.index).nbytes
+        """How many bytes the index takes, as FAISS writes it: to a file, since memory may hold it only once."""
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "index"
+            faiss().write_index(self.index, str(path))
+            return path.stat().st_size
 
     def _unit_vectors(self, vectors: Tensor, name: str) -> np.ndarray:
         """As FAISS wants them: float32 rows in one piece of memory; after everything that can be wrong with them."""

@@ -1054,8 +1054,8 @@ print(
 )
 
 # %% [markdown]
-# **Both stages in one query.** The engine finds ten, then both vote, as in section 7. Ask for a member of the first family
-# of the hard gallery:
+# **Both stages in one query.** The engine finds ten, then both vote, as in section 7. Ask for a member of the first
+# family of the hard gallery:
 
 # %%
 hard_pictures = torch.from_numpy(microworld.render(test.scenes))
