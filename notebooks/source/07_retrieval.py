@@ -30,6 +30,7 @@
 # pictures are the answer. That is a search engine, and here it is:
 
 # %%
+import dataclasses
 import math
 import tempfile
 from pathlib import Path
@@ -458,16 +459,16 @@ show(figures.compare(against, chance=0.5, value="own caption preferred to that o
 # %% [markdown]
 # Two findings. The hinges hear of nothing but the hard cases (all others are beyond the margin), so a GRU learns to say
 # *whose* colour it is where CLIP's softmax over everything did not. And no training will teach this model left from
-# right: its picture vector is a *mean over places*, which is the same for a picture and its mirror image. A loss cannot
+# right: its picture vector is a *mean over places*, which hardly changes when two things change places. A loss cannot
 # repair what the architecture has thrown away.
 #
 # ## 6 Mining hard negatives
 #
-# In a random batch of 128 from 6,000 pictures, how often does a picture meet one of its three look-alikes? Rarely: the
-# expected number is $127 \cdot 3 / 5999$.
+# In a random batch of 128 from $M$ pictures, how often does a picture meet one of its three look-alikes? Rarely: the
+# expected number is $127 \cdot 3 / (M - 1)$.
 
 # %%
-print("look-alikes met in a random batch:", f"{127 * 3 / 5_999:.3f} a picture")
+print("look-alikes met in a random batch:", f"{127 * 3 / (len(train_data) - 1):.3f} a picture")
 
 # %% [markdown]
 # So bring them together on purpose. *Hard-negative mining* asks the model itself: **which wrong texts does it rank
@@ -555,7 +556,7 @@ print(code_of(Reranker.score))
 
 # %%
 steps = runtime.sized(recipes.RERANKER_TRAINING.steps, 4_000)
-config = recipes.dataclasses.replace(recipes.RERANKER_TRAINING, steps=steps)
+config = dataclasses.replace(recipes.RERANKER_TRAINING, steps=steps)
 with LiveCurve("re-ranker, mined negatives", total=steps, chance=0.637) as live:
     reader, history = recipes.train_reranker(train_data, mined, config=config, on_step=live.update)
 print("seconds of training:", runtime.measured(history.seconds, 0))
@@ -659,7 +660,7 @@ print("queries mended, and queries spoiled:", runtime.measured(((before != own) 
 # **Random negatives.** The same cross-encoder, the same number of steps, but with wrong pairs drawn at random:
 
 # %%
-brief = recipes.dataclasses.replace(recipes.RERANKER_TRAINING, steps=300)
+brief = dataclasses.replace(recipes.RERANKER_TRAINING, steps=300)
 easy_reader, easy_history = recipes.train_reranker(train_data, None, config=brief)
 unmined = recipes.reranked(easy_reader, test, clip_scores)[0]
 print("loss at the end:", runtime.measured(sum(easy_history.losses[-20:]) / 20))
@@ -678,7 +679,7 @@ print(
 
 # %%
 steps = 100
-brief = recipes.dataclasses.replace(recipes.VSE_TRAINING, steps=steps)
+brief = dataclasses.replace(recipes.VSE_TRAINING, steps=steps)
 with LiveCurve("VSE++ from nothing", total=steps, chance=0.4) as live:
     stalled, history = recipes.train_vse(train_data, hardest_negative_loss, config=brief, on_step=live.update)
 image_embeds, text_embeds = recipes.embed(stalled, test)
@@ -987,12 +988,11 @@ ask("a purple heart", picture=example, text_share=0.7)
 shares = [0.0, 0.25, 0.5, 0.75, 1.0]
 hearts, likeness = [], []
 example_vector = engine.query(picture=example)[0]
-embedded_gallery = engine.embed(gallery)
 for share in shares:
     hits = engine.search("a purple heart", example, k=10, text_share=share)
     kinds = [[thing.pair for thing in scenes[hit.id].objects] for hit in hits]
     hearts.append(sum(("purple", "heart") in pairs for pairs in kinds) / 10)
-    likeness.append((embedded_gallery[[hit.id for hit in hits]] @ example_vector).mean().item())
+    likeness.append((engine.embed(gallery[[hit.id for hit in hits]]) @ example_vector).mean().item())
 series = {"show a purple heart": hearts, "mean cosine with the example": likeness}
 show(figures.lines(shares, series, across="text_share", value="of the ten best"))
 print("words alone find more of what they name:", hearts[-1] > hearts[0])
@@ -1058,10 +1058,9 @@ print(
 # family of the hard gallery:
 
 # %%
-hard_pictures = torch.from_numpy(microworld.render(test.scenes))
-hard_engine = VisualSearch(clip, words, pixel_values)
-hard_engine.add(hard_pictures)
-hard_vectors = hard_engine.embed(hard_pictures)
+hard_vectors = recipes.embed(clip, test)[0]  # the pictures, already encoded
+hard_engine = VisualSearch(clip, words, pixel_values, VectorIndex(flat(hard_vectors.shape[1])))
+hard_engine.index.add(hard_vectors)
 
 
 def ask_twice(text, k=10, show_first=4):
