@@ -404,7 +404,7 @@ show(figures.image_grid(microworld.render(shown, 128), titles, columns=4))
 from course_lib.models.recipes import retrieval as recipes
 
 test = recipes.look_alike_data(250, seed=5, split="test")
-train_data = recipes.look_alike_data(runtime.sized(1_500, 6_000), seed=1)
+train_data = recipes.look_alike_data(runtime.sized(1_500, 4_000), seed=1)
 print("test:", len(test), "pictures · training:", "no scene in common")
 for name in ("feature_maps", "regions", "region_mask", "input_ids"):
     print(f"  {name:13} {tuple(getattr(test, name).shape)}")
@@ -555,7 +555,7 @@ print(code_of(Reranker.score))
 # finds, and another one learns what it could not tell.
 
 # %%
-steps = runtime.sized(recipes.RERANKER_TRAINING.steps, 4_000)
+steps = runtime.sized(recipes.RERANKER_TRAINING.steps, 2_000)
 config = dataclasses.replace(recipes.RERANKER_TRAINING, steps=steps)
 with LiveCurve("re-ranker, mined negatives", total=steps, chance=0.637) as live:
     reader, history = recipes.train_reranker(train_data, mined, config=config, on_step=live.update)
@@ -1136,7 +1136,7 @@ real_index.add(picture_vectors)
 question = embed_texts(openai_clip, tokenizer(["a dog that runs over grass"]))
 _, ids = real_index.search(question, k=4)
 print("found:", tuple(ids.shape))
-if runtime.downloads():
+if runtime.scale() == "full":
     photographs = [sample.image for sample in hub.load("flickr30k", limit=1_000)]
     show(figures.image_grid([photographs[i] for i in ids[0].tolist()], columns=4, title="a dog that runs over grass"))
 
