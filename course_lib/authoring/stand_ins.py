@@ -246,7 +246,7 @@ def torchvision(hub: Path, *names: str) -> None:
 
     Args:
         hub: the folder.
-        names: "resnet18", "vit_b_16", "maskrcnn_resnet50_fpn"; all of them if none is given.
+        names: "resnet18", "vit_b_16", "vgg11", "efficientnet_b0", "maskrcnn_resnet50_fpn".
     """
     from torchvision import models
 
@@ -254,12 +254,13 @@ def torchvision(hub: Path, *names: str) -> None:
         "resnet18": lambda: models.resnet.ResNet(models.resnet.BasicBlock, [1, 1, 1, 1]),
         "vit_b_16": lambda: models.VisionTransformer(224, 32, 1, 2, 128, 256),
         "vgg11": lambda: models.vgg.VGG(models.vgg.make_layers([4, "M", 8, "M", 8, 8, "M", 8, 8, "M", 8, 8, "M"])),
+        "efficientnet_b0": lambda: models.efficientnet_b0(weights=None),
         # A detector is told by its name how large it is, so this one has its full size, and no training.
         "maskrcnn_resnet50_fpn": lambda: models.detection.maskrcnn_resnet50_fpn(weights=None, weights_backbone=None),
     }
     folder = Path(hub) / "hub" / "checkpoints"
     folder.mkdir(parents=True, exist_ok=True)
-    for name in names or ("resnet18", "vit_b_16", "maskrcnn_resnet50_fpn"):
+    for name in names:
         torch.manual_seed(0)
         file = models.get_model_weights(name).DEFAULT.url.rsplit("/", 1)[-1]
         torch.save(tiny[name]().state_dict(), folder / file)

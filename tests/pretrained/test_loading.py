@@ -139,6 +139,20 @@ def test_a_checkpoint_in_shards(cache, name, tmp_path):
     assert torch.equal(logits(kind.from_pretrained(tmp_path), inputs), logits(wanted, inputs))
 
 
+def test_torchvisions_files_are_found_by_their_published_names(tmp_path, monkeypatch):
+    import torchvision
+
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    names = ("resnet18", "vit_b_16", "vgg11", "efficientnet_b0")
+    stand_ins.torchvision(tmp_path, *names)
+    for name in names:
+        model = ImageClassifier.from_torchvision(name, dtype=torch.bfloat16)
+        assert {tensor.dtype for tensor in model.parameters()} == {torch.bfloat16} and len(model.head.weight) == 1000
+    theirs = torchvision.models.efficientnet_b0(weights="DEFAULT").eval()
+    ours, pixel_values = ImageClassifier.from_torchvision("efficientnet_b0"), torch.randn(2, 3, 64, 64)
+    assert torch.allclose(logits(ours, {"pixel_values": pixel_values}), theirs(pixel_values), atol=1e-5)
+
+
 MEASURE = """
 import sys
 from course_lib.models.{module} import {kind}
