@@ -10,7 +10,7 @@ from course_lib.viz.curves import STROKES
 from course_lib.viz.figures import array
 from course_lib.viz.style import BLUE, FAINT, INK, ORANGE, PALETTE, QUIET, VERMILION, bare, canvas, describe
 
-MARKERS = "osD^vP"
+MARKERS = "osD^vPX*"
 
 
 def pushes(cosines, temperatures: Sequence[float], own: float | None = None, *, title: str | None = None) -> Figure:
@@ -49,7 +49,7 @@ def pushes(cosines, temperatures: Sequence[float], own: float | None = None, *, 
             ha="right",
         )
     axes.set(xlabel="cosine of picture and wrong caption", ylabel="share of the push", yscale="log", ylim=(1e-5, 1.5))
-    axes.legend(loc="lower right")
+    axes.legend(loc="upper left")
     if title:
         axes.set_title(title)
     named = ", ".join(f"{temperature:g}" for temperature in temperatures)
@@ -91,9 +91,17 @@ def margins(cosines, own: float, margin: float, *, title: str | None = None) -> 
             zorder=4,
         )
     top = max(float(costs.max()), 0.5 * margin)
-    for place, name in ((own, "own caption"), (own - margin, "own − margin")):
+    for place, name, side in ((own, "own caption", 1), (own - margin, "own − margin", -1)):
         axes.axvline(place, color=INK, linewidth=1, linestyle="-" if place == own else "--")
-        axes.annotate(name, (place, 1.32 * top), xytext=(3, -3), textcoords="offset points", va="top", fontsize=8)
+        axes.annotate(
+            name,
+            (place, 1.32 * top),
+            xytext=(3 * side, -3),
+            textcoords="offset points",
+            ha="left" if side > 0 else "right",
+            va="top",
+            fontsize=8,
+        )
     axes.set(xlabel="cosine of picture and caption", ylabel="cost", ylim=(-0.08 * top, 1.35 * top))
     axes.legend(loc="upper left")
     if title:
@@ -133,7 +141,7 @@ def circles(panels: Mapping[str, tuple[object, object]], *, title: str | None = 
         )
         place.set(xlim=(-1.3, 1.3), ylim=(-1.3, 1.3), aspect="equal")
         place.set_title(name, fontsize=8.5)
-    axes[0].legend(loc="center", fontsize=7)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     if title:
         figure.suptitle(title, x=0.01, ha="left")
     return describe(
@@ -158,7 +166,7 @@ def landscape(
     """
     if not models:
         raise InputError("there is no model to draw")
-    figure, (axes,) = canvas(6.2, 3.8)
+    figure, (axes,) = canvas(7.2, 3.6)
     best = max(score for *_, score in models.values())
     for index, (name, (aligned, uniform, score)) in enumerate(models.items()):
         axes.scatter(
@@ -169,12 +177,11 @@ def landscape(
             color=PALETTE[index % len(PALETTE)],
             edgecolor="white",
             zorder=3,
-        )
-        axes.annotate(
-            f"{name} ({score:.2f})", (aligned, uniform), xytext=(8, 3), textcoords="offset points", fontsize=7.5
+            label=f"{name} ({score:.2f})",
         )
     axes.set(xlabel="alignment: distance within pairs (lower is better)", ylabel="uniformity (lower is better)")
-    axes.margins(0.18, 0.14)
+    axes.margins(0.1, 0.1)
+    figure.legend(loc="outside right center", title=f"name ({value})", title_fontsize=8)
     if title:
         axes.set_title(title)
     return describe(
