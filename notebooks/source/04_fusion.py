@@ -16,7 +16,7 @@
 #
 # **Afterwards you can**
 #
-# - fuse a picture and a question in nine ways, write each in a few lines, and say what each costs;
+# - fuse a picture and a question in ten ways, write each in a few lines, and say what each costs;
 # - prove that a sum cannot bind and a product can, and sketch a product of millions of numbers with a few hundred;
 # - build FiLM, co-attention and gated cross-attention, equal to the reference implementations;
 # - rank fusions honestly: several seeds, their spread, chance, and a baseline that never sees the picture;
@@ -866,6 +866,66 @@ show(fusion.modulation(1 + delta, beta, texts))
 # Questions of one kind use the channels alike: what it has learned is to switch between colour and shape. The words
 # that name the *thing* change far less, and those are what it would need in order to bind.
 
+# %% [markdown]
+# ### All of them, several seeds each
+#
+# One run is an anecdote. The next figure is from several runs of each fusion, with other first weights and other
+# batches, all else the same. It takes half an hour on one core, so it is stored with the course; `python -m
+# course_lib.authoring.experiments fusion` makes it again. A dot is a run, the bar their median.
+
+# %%
+import json
+
+from course_lib.files import embedded
+
+
+def stored(name, without="nothing"):
+    """Fusion -> {kind of question: rates, one for each seed}, of a stored experiment."""
+    found = {}
+    for run in json.loads(embedded(f"experiments/{name}.json").read_text(encoding="utf-8"))["runs"]:
+        if run["without"] == without:
+            rates = found.setdefault(run["fusion"], {})
+            for kind in (*microworld.QUESTION_TYPES, "all"):
+                if kind in run:
+                    rates.setdefault(kind, []).append(run[kind])
+    return found
+
+
+five = {name: {kind: rates[kind] for kind in recipes.SHORT_TYPES} for name, rates in stored("fusion").items()}
+show(fusion.seeds(five, chance={"spatial": 0.5}, value="right", limits=(-0.03, 1.03)))
+
+# %% [markdown]
+# A ranking may be read off only where the spread allows. Say that one fusion is *surely* better than another when its
+# worst seed is better than the other's best. How many of the others is each surely better than?
+
+
+# %%
+from statistics import median
+
+
+def surely_better(results, name, kind):
+    """How many fusions stay below this one's worst seed even with their best."""
+    return sum(max(other[kind]) < min(results[name][kind]) for other in results.values())
+
+
+for kind in recipes.SHORT_TYPES:
+    print(f"{kind}: median, and how many others it is surely better than")
+    for name, rates in five.items():
+        beaten = runtime.measured(surely_better(five, name, kind), 0)
+        print(f"   {name:22} {runtime.measured(median(rates[kind]))}   {beaten}")
+
+# %% [markdown]
+# Read it column by column.
+#
+# - **Colour and shape.** Everything that met as two vectors lies in one heap a little above one half, products and
+#   sketches among it: a product binds question and picture, but the picture had lost its own bindings before. FiLM,
+#   the gated block and the joint transformer differ more from seed to seed than from their neighbours, so after 400
+#   steps nothing can be said about their order. Words that ask regions stand above all of these in colour, and one
+#   model, the last row, above them.
+# - *Late fusion* falls below the baseline in colour: its reading half knows that yes and no are frequent answers, its
+#   seeing half knows the colours, and an average of two opinions lets neither correct the other.
+# - **Spatial questions.** One heap at one half, and again the last row alone outside it. That row is the subject of
+#   the next section.
 
 # %% [markdown]
 # ## 9 Left and right
@@ -989,9 +1049,9 @@ print("ten times as much at spread 1 as at 0.02:", changes[1.0] > 10 * changes[0
 # %% [markdown]
 # ### Suspect three: there is too little to learn it from
 #
-# Of all questions that can be asked about a scene, few are about relations, and of these few the first hundreds teach
-# nothing by themselves: before a network can point, "left of" is a coin toss. Of a natural mixture about one question
-# in ten is spatial. We give it half of the batch.
+# Of all the questions that can be asked about scenes of the microworld one in ten is spatial, and before a network
+# can point, "left of" is a coin toss from which there is nothing to learn. In our task of two things these questions
+# get half of every batch.
 #
 # ### A model that has all three
 #
@@ -1029,11 +1089,11 @@ with LiveCurve("pointers", total=recipes.SHORT.steps) as live:
     )
 results["pointers"] = recipes.accuracy_by_type(pointers, test)
 print({kind: runtime.measured(share) for kind, share in results["pointers"].items()})
-print("spatial at least 0.9:", results["pointers"]["spatial"] >= 0.9, "(chance: 0.5)")
+print("spatial at least 0.7:", results["pointers"]["spatial"] >= 0.7, "(chance: 0.5)")
 
 # %% [markdown]
-# From a coin toss to nearly always right. What does it do? Below a test question, above the words that four of its
-# pointers read, and beneath where each then points:
+# No longer a coin toss. What does it do? Below a test question, above the words that four of its pointers read, and
+# beneath where each then points:
 
 # %%
 row = next(row for row in range(len(test)) if test.types[row] == 6 and test.region_mask[test.scene[row]].sum() == 2)
@@ -1073,10 +1133,9 @@ for name, rates in taken.items():
     print(f"{name:22}", "  ".join(f"{kind} {runtime.measured(rate)}" for kind, rate in rates.items()))
 
 # %% [markdown]
-# With quiet coordinates or without word order, *left of* is a coin toss again; with two relation questions in a
-# hundred it has hardly begun. Colours and shapes do not notice any of it. That is why the fault is so hard to find:
-# whoever adds one ingredient to a model that lacks two sees nothing happen. And there is a fourth that one would not
-# suspect, in the other direction:
+# Each of the three, taken away alone, puts *left of* back to a coin toss, and colours and shapes do not notice. That
+# is why the fault is so hard to find: whoever adds one ingredient to a model that lacks two sees nothing happen. And
+# there is a fourth that one would not suspect, in the other direction:
 
 # %%
 alone = data.of_type("spatial")
@@ -1088,6 +1147,21 @@ print("trained on nothing but relations:", runtime.measured(only["spatial"]), "(
 # With *nothing but* relations it does not learn relations. Asking for colours and shapes is what teaches it to point,
 # and only what points can compare. An easy task that needs the first half of the computation is the best teacher of
 # the hard one.
+
+# %% [markdown]
+# ### The full task
+#
+# The same model, half as wide again, on all eight kinds of question about one to four things: 1,500 steps of 256
+# questions, over a minute on one core of its own. So this cell waits to be asked: set `everything = True`.
+
+# %%
+everything = False
+if everything:
+    many, many_test = recipes.question_data(), recipes.question_data(3_000, seed=5, split="test")
+    whole, _ = recipes.train_fusion("pointers", many, config=recipes.FULL, sizes=recipes.WIDE)
+    for kind, rate in recipes.accuracy_by_type(whole, many_test).items():
+        print(f"{kind:11} {runtime.measured(rate)}")
+print("kinds of question:", *microworld.QUESTION_TYPES)
 
 # %% [markdown]
 # ## 10 And a plain joint transformer?
@@ -1144,12 +1218,13 @@ broken = {
 show(figures.compare(broken, chance=0.5, value="right answers", limits=(0, 1)))
 for name, rates in broken.items():
     print(f"{name:17}", "  ".join(f"{kind} {runtime.measured(rate)}" for kind, rate in rates.items()))
-print("reversed, it says the opposite:", broken["x and y reversed"]["spatial"] < 0.2)
+print("reversed, it mostly says the opposite:", broken["x and y reversed"]["spatial"] < 0.4)
 
 # %% [markdown]
 # Without coordinates *left of* is a coin toss and colours are as before. With x and y reversed, it is *wrong* nearly
-# every time: it does use the place, in the way we think. (A model at chance would have stayed at chance.) And with
-# shuffled words it no longer knows which of the two was asked about first.
+# every time: it does use the place, and in the way we think. (A model at chance would have stayed at chance.)
+# Shuffled words hurt all three: which word to read it has learned from the words beside it, and of two things that
+# were named it can no longer know which came first.
 
 # %% [markdown]
 # ## 12 At full scale
@@ -1222,7 +1297,7 @@ print("regions equal to transformers to 1e-3:", bool((states[1] - expected.visio
 #   questions, among easier ones that teach to point.
 # - Ablate one thing at a time from what works; adding one thing at a time to what does not shows nothing.
 #
-# Ten quick questions, answers folded:
+# Thirteen quick questions, answers folded:
 
 # %%
 from course_lib.practice.quiz import show_interview, show_quiz
@@ -1236,5 +1311,5 @@ show_quiz("04")
 show_interview("04")
 
 # %% [markdown]
-# **Now build it yourself:** the exercises are in [`exercises/04_fusion.ipynb`](../exercises/04_fusion.ipynb). Each
-# answer is checked at once.
+# **Now build it yourself:** the exercises are in [`exercises/04_fusion.ipynb`](../exercises/04_fusion.ipynb): seven
+# of them, about 95 minutes, from a sketch to a model that has to bind. Each answer is checked at once.
