@@ -654,11 +654,14 @@ print("cosine of a random negative:", runtime.measured((pictures @ texts.T)[row_
 print("cosine of a hard negative  :", runtime.measured((pictures @ texts.T)[row_numbers, drawn].mean().item(), 2))
 
 # %%
-scene = test_scenes[4]
-print("own          :", test_captions[4])
-print("hard negative:", test_captions[drawn[4]])
-print("random one   :", test_captions[random_ones[4]])
-show(figures.image_grid(microworld.render([scene, test_scenes[drawn[4]]], 128), ["the picture", "the hard negative's"]))
+shown = [4, int(drawn[4]), int(random_ones[4])]
+show(
+    figures.image_grid(
+        microworld.render([test_scenes[i] for i in shown], 128),
+        [f"{kind}: {test_captions[i]}" for kind, i in zip(["own", "hard", "random"], shown, strict=True)],
+    ),
+    alt="A picture, and the pictures whose captions were drawn as its hard and as its random negative, with captions.",
+)
 
 # %% [markdown]
 # *Align before fuse*: the matching network gets the aligned vectors' product, and what each word found in the picture.
@@ -818,8 +821,8 @@ for name, numbers in space_shapes.items():
 
 # %% [markdown]
 # Whoever retrieves well lies in the lower left corner. Neither measure suffices alone: $1/\tau = 1$ aligns better than
-# CLIP and retrieves worse, because it spreads less; at $1/\tau = 100$ after so few steps the pairs are far apart. The
-# collapsed model sits at the top, where nothing is spread.
+# CLIP and retrieves worse, because it spreads less; at $1/\tau = 100$ and with SigLIP the pairs are still far apart
+# after so few steps. The collapsed model sits at the top, where nothing is spread.
 
 # %% [markdown]
 # ## 10 The modality gap
