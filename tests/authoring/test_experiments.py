@@ -56,7 +56,7 @@ def test_the_stored_tables_were_made_by_the_recipes_as_they_are():
 
 def test_the_pointers_do_what_the_lesson_says():
     runs = [row for row in stored("fusion_full")["runs"] if row["fusion"] == "pointers"]
-    assert [row["seed"] for row in runs] == list(experiments.SEEDS)[: len(runs)] != []  # none was left out
+    assert [row["seed"] for row in runs] == list(experiments.SEEDS)  # none was left out
     assert median(runs, "spatial") >= 0.97 and median(runs, "comparison") >= 0.95
     assert all(median(runs, kind) >= 0.97 for kind in fusion.QUESTION_TYPES if kind != "comparison")
 
@@ -65,8 +65,8 @@ def test_without_an_ingredient_relations_stay_at_chance():
     runs = [row for row in stored("fusion")["runs"] if row["fusion"] == "pointers"]
     for name in fusion.ABLATIONS:
         rows = [row for row in runs if row["without"] == name]
-        assert len(rows) >= 4 and median(rows, "colour") > 0.95
-        assert median(rows, "spatial") > 0.9 if name == "nothing" else median(rows, "spatial") < 0.6
+        assert len(rows) == 5 and median(rows, "colour") > 0.95
+        assert median(rows, "spatial") > 0.8 if name == "nothing" else median(rows, "spatial") < 0.6
 
 
 def test_what_pools_before_it_meets_cannot_bind_and_only_pointers_relate():

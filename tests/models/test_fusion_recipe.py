@@ -115,6 +115,6 @@ def test_pointers_learn_left_and_right_in_the_short_regime_and_without_an_ingred
         scores = fusion.accuracy_by_type(model, test)
         assert scores["colour"] > 0.9 and scores["shape"] > 0.9
         if name == "nothing":
-            assert scores["spatial"] > 0.75
+            assert scores["spatial"] > 0.6
         else:
             assert scores["spatial"] < 0.6, name
