@@ -248,7 +248,7 @@ def _places(similarity: Tensor, positives: Tensor, most: int) -> Tensor:
     if most <= FEW:
         at_least = torch.stack([_count_at_least(similarity, right[:, p : p + 1]) for p in range(most)], dim=1)
     else:
-        at_least = similarity.shape[1] - torch.searchsorted(similarity.sort(dim=1).values, right)
+        at_least = similarity.shape[1] - torch.searchsorted(similarity.sort(dim=1).values, right.contiguous())
     right_at_least = ((right[:, None, :] >= right[:, :, None]) & there[:, None, :]).sum(dim=2)
     own = torch.arange(1, most + 1, device=count.device)
     return (at_least - right_at_least + own) * there

@@ -867,9 +867,9 @@ show(fusion.modulation(1 + delta, beta, texts))
 # that name the *thing* change far less, and those are what it would need in order to bind.
 
 # %% [markdown]
-# ### All of them, several seeds each
+# ### All of them, five seeds each
 #
-# One run is an anecdote. The next figure is from several runs of each fusion, with other first weights and other
+# One run is an anecdote. The next figure is from five runs of each fusion, with other first weights and other
 # batches, all else the same. It takes half an hour on one core, so it is stored with the course; `python -m
 # course_lib.authoring.experiments fusion` makes it again. A dot is a run, the bar their median.
 
@@ -891,7 +891,8 @@ def stored(name, without="nothing"):
     return found
 
 
-five = {name: {kind: rates[kind] for kind in recipes.SHORT_TYPES} for name, rates in stored("fusion").items()}
+runs = stored("fusion")
+five = {name: {kind: runs[name][kind] for kind in recipes.SHORT_TYPES} for name in recipes.FUSIONS}
 show(fusion.seeds(five, chance={"spatial": 0.5}, value="right", limits=(-0.03, 1.03)))
 
 # %% [markdown]
@@ -1089,7 +1090,7 @@ with LiveCurve("pointers", total=recipes.SHORT.steps) as live:
     )
 results["pointers"] = recipes.accuracy_by_type(pointers, test)
 print({kind: runtime.measured(share) for kind, share in results["pointers"].items()})
-print("spatial at least 0.7:", results["pointers"]["spatial"] >= 0.7, "(chance: 0.5)")
+print("spatial at least 0.6:", results["pointers"]["spatial"] >= 0.6, "(chance: 0.5)")
 
 # %% [markdown]
 # No longer a coin toss. What does it do? Below a test question, above the words that four of its pointers read, and
