@@ -36,7 +36,10 @@ def test_the_command_writes_what_it_measured(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(command, "data_folder", lambda: tmp_path)
     monkeypatch.setattr(command, "write_manifest", lambda: None)
     monkeypatch.setattr(command, "search_curve", lambda size: search.search_curve(size, 20, which=("flat", "IVF")))
-    result = command.main(sizes=(600,))
+    with pytest.raises(InputError, match="should stay below 0.00"):
+        command.main(sizes=(600,), most_bytes=1000)
+    assert not (tmp_path / command.FILE).exists()
+    result = command.main(sizes=(600,), most_bytes=1 << 40)  # what other tests held before counts in this process
     assert json.loads((tmp_path / command.FILE).read_text()) == result
     assert [row["kind"] for row in result["rows"]] == ["flat", "IVF", "IVF", "IVF", "IVF"]
     assert result["rows"][0]["recall"] == 1 and "600" in capsys.readouterr().out
@@ -47,7 +50,7 @@ def test_the_kept_measurement_is_of_all_kinds_up_to_a_million_within_two_gigabyt
     rows = [Measured(**row) for row in kept["rows"]]
     assert set(kept["rows"][0]) == {field.name for field in fields(Measured)}
     assert {row.vectors for row in rows} == {10_000, 100_000, 1_000_000} == set(command.SIZES)
-    assert kept["peak_bytes"] < 2 * 1024**3
+    assert kept["peak_bytes"] < command.MOST_BYTES
     for size in command.SIZES:
         of_size = {(row.kind, row.setting): row for row in rows if row.vectors == size}
         assert {kind for kind, _ in of_size} == set(kinds(size))
