@@ -40,7 +40,7 @@ run: $(READY)  ## run a lesson without a browser: make run LESSON=06
 	@$(BIN)/course run $(LESSON)
 
 test: lint  ## everything: lint, unit tests, every notebook executed and compared, sources and notebooks in step
-	$(PYTEST) --nbval tests $(wildcard notebooks solutions)
+	$(PYTEST) --nbval --elsewhere tests $(wildcard notebooks solutions)
 
 quick: $(READY)  ## the fast unit tests only
 	$(PYTEST) -m "not slow" tests

@@ -2,7 +2,13 @@
 
 Text is, to the letter, but for what follows "≈" (tests/nbval_sanitize.cfg). Pictures are not, for a library's next
 version draws them a little differently, and progress bars are not, for they show how long something took.
+
+With `--elsewhere` the notebooks run as on another machine than the one that built them: on a processor without AVX, and
+with one thread (odd numbers) or four (even ones) instead of two. What passes so did not come from this machine.
+`make machines` tries each notebook on each of these alone.
 """
+
+from pathlib import Path
 
 import pytest
 
@@ -30,6 +36,16 @@ def _compared(outputs) -> list:
     return kept
 
 
+def elsewhere(notebook: Path) -> dict[str, str]:
+    """The environment variables that make this machine another for a notebook."""
+    threads = "1" if int(notebook.stem[:2]) % 2 else "4"
+    return {"ATEN_CPU_CAPABILITY": "default", "COURSE_THREADS": threads}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--elsewhere", action="store_true", help="run notebooks as on another machine (with --nbval)")
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
     """Makes `pytest --nbval` mean the same however it is called: our comparison, mask, kernel and environment."""
@@ -50,6 +66,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
     def setup(self):
         with pytest.MonkeyPatch.context() as patch:
+            for name, value in elsewhere(self.path).items() if config.option.elsewhere else ():
+                patch.setenv(name, value)
             for name, value in kernel_environment(config.rootpath).items():
                 patch.setenv(name, value)
             start(self)

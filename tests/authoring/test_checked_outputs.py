@@ -9,6 +9,7 @@ import nbformat
 import pytest
 
 from course_lib.authoring import notebooks
+from course_lib.authoring.checked_outputs import elsewhere
 from course_lib.authoring.lessons import root_folder
 
 # One cell for each way an output can differ: its text, what is changed in the store, whether nbval must object.
@@ -98,7 +99,19 @@ def _changed(output, old: str, new: str):
     return output
 
 
-def _failed(path: Path) -> set[int]:
+@pytest.mark.slow
+def test_elsewhere_is_another_machine(tmp_path: Path):
+    assert [elsewhere(Path(f"{number}_clip.ipynb"))["COURSE_THREADS"] for number in ("05", "06")] == ["1", "4"]
+    shown = "import torch\nfrom course_lib.runtime import pin_threads\npin_threads()\n"
+    shown += "print(torch.get_num_threads(), torch.backends.cpu.get_cpu_capability())"
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(shown, execution_count=1)])
+    notebook.cells[0].outputs = [nbformat.v4.new_output("stream", name="stdout", text="1 DEFAULT\n")]
+    notebooks.write(notebook, tmp_path / "05_shows.ipynb")
+    assert _failed(tmp_path / "05_shows.ipynb", "--elsewhere", cells=1) == set()
+    assert _failed(tmp_path / "05_shows.ipynb", cells=1) == {0}
+
+
+def _failed(path: Path, *options: str, cells: int = len(CELLS)) -> set[int]:
     """The numbers of the cells in which nbval, run as `make test` runs it, finds a difference."""
     root = root_folder()
     found = subprocess.run(
@@ -113,6 +126,7 @@ def _failed(path: Path) -> set[int]:
             root / "pyproject.toml",
             "--rootdir",
             root,
+            *options,
             path,
         ],
         cwd=root,
@@ -120,5 +134,5 @@ def _failed(path: Path) -> set[int]:
         text=True,
     )
     outcomes = dict(re.findall(r"^(?:PASSED|FAILED) \S*::Cell (\d+)()", found.stdout, re.MULTILINE))
-    assert len(outcomes) == len(CELLS), found.stdout + found.stderr
+    assert len(outcomes) == cells, found.stdout + found.stderr
     return {int(number) for number in re.findall(r"^FAILED \S*::Cell (\d+)", found.stdout, re.MULTILINE)}
