@@ -6,7 +6,7 @@ import math
 import os
 import random
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 # Waiting threads that spin instead of sleeping make two threads five times slower as soon as anything else runs.
 # OpenMP reads this once, when torch is first imported.
@@ -19,14 +19,17 @@ import tqdm as tqdm_package
 from course_lib.errors import InputError
 
 THREADS = 2
+_alone = False  # inside `one_thread`
 
 
 def threads() -> int:
-    """How many CPU threads the course computes with: two. `$COURSE_THREADS` overrides it.
+    """How many CPU threads the course computes with: two. `$COURSE_THREADS` overrides it, and `one_thread` both.
 
     Raises:
         InputError: `$COURSE_THREADS` is no number above 0.
     """
+    if _alone:
+        return 1
     asked = os.environ.get("COURSE_THREADS") or str(THREADS)
     if not asked.isdecimal() or int(asked) < 1:
         raise InputError(f"COURSE_THREADS is {asked!r}; it can be 1, 2, 4, ...")
@@ -36,6 +39,19 @@ def threads() -> int:
 def pin_threads(count: int | None = None) -> None:
     """Fixes the number of CPU threads: with another count, sums form in another order and differ in the last bit."""
     torch.set_num_threads(count or threads())
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """Computes with one thread, for matrices so small that two multiply them no sooner; then as before."""
+    global _alone
+    before, _alone = _alone, True
+    pin_threads()
+    try:
+        yield
+    finally:
+        _alone = before
+        pin_threads()
 
 
 def device() -> torch.device:

@@ -53,6 +53,14 @@ def test_the_number_of_threads_can_be_chosen(monkeypatch):
     runtime.pin_threads()
 
 
+def test_one_thread_holds_through_seeding_and_ends_after_an_error():
+    with pytest.raises(ZeroDivisionError), runtime.one_thread():
+        runtime.seed_everything(0)
+        assert torch.get_num_threads() == runtime.threads() == 1
+        raise ZeroDivisionError
+    assert torch.get_num_threads() == runtime.threads() == 2
+
+
 @pytest.mark.parametrize(
     ("gigabytes", "capability", "bfloat16", "batch"),
     [(15.8, (7, 5), False, 128), (24, (8, 9), True, 128), (42.4, (8, 0), True, 256), (85, (9, 0), True, 512)],

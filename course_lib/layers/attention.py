@@ -316,8 +316,8 @@ class GroupedQueryAttention(nn.Module):
         """Rotated queries (B, heads, T, d), rotated keys and values (B, key_value_heads, T, d)."""
         batch, length, _ = hidden_states.shape
         qkv = self.qkv(hidden_states).view(batch, length, -1, self.head_width).transpose(1, 2)
-        turning, value = qkv.split((self.heads + self.key_value_heads, self.key_value_heads), 1)
-        query, key = rotate(turning, *rotary).split((self.heads, self.key_value_heads), 1)
+        turning, value = qkv.split_with_sizes((self.heads + self.key_value_heads, self.key_value_heads), 1)
+        query, key = rotate(turning, *rotary).split_with_sizes((self.heads, self.key_value_heads), 1)
         return query, key, value
 
 

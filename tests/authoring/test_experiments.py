@@ -75,3 +75,11 @@ def test_what_pools_before_it_meets_cannot_bind_and_only_pointers_relate():
             assert row["colour"] < 0.7 and row["shape"] < 0.7, row
         if row["fusion"] != "pointers":
             assert row["spatial"] < 0.6, row
+
+
+def test_a_joint_transformer_binds_with_more_of_everything_and_does_not_relate():
+    runs = {row["changed"]: row for row in stored("fusion_joint")["runs"]}
+    assert len(runs) == 6
+    for row in runs.values():
+        assert row["colour"] > 0.95 and row["shape"] > 0.95, row
+        assert row["spatial"] < 0.6, row

@@ -45,7 +45,7 @@ from course_lib.models.fusion import (
 from course_lib.models.pointer_vqa import PointerVQA
 from course_lib.models.recipes.inputs import OnStep, pixel_values, word_tokenizer
 from course_lib.pretrained import course
-from course_lib.runtime import pin_threads, seed_everything
+from course_lib.runtime import one_thread, seed_everything
 from course_lib.training.loop import History, TrainingConfig, train
 
 REGIONS = MOST_OBJECTS + 1  # of each picture: one more than there can be objects
@@ -288,14 +288,11 @@ def train_fusion(
     pools = _pools(data, MIX if mix is None else mix, config.batch_size)
 
     def batch_loss(model: nn.Module, generator: torch.Generator) -> Tensor:
-        pin_threads(1)  # `train` has pinned its own number
         rows = torch.cat([pool[torch.randint(len(pool), (count,), generator=generator)] for pool, count in pools])
         return F.cross_entropy(model(*data.batch(rows)), data.answers[rows])
 
-    try:
+    with one_thread():
         return model, train(model, batch_loss, replace(config, seed=seed), on_step, resume_from)
-    finally:
-        pin_threads()
 
 
 def _pools(data: QuestionData, mix: dict[str, float], batch_size: int) -> list[tuple[Tensor, int]]:

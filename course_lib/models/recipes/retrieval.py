@@ -32,7 +32,7 @@ from course_lib.models.recipes.vision import VISION
 from course_lib.models.reranker import Reranker, rerank
 from course_lib.models.vse import VSE, VSEConfig
 from course_lib.pretrained import course
-from course_lib.runtime import seed_everything
+from course_lib.runtime import one_thread, seed_everything
 from course_lib.training.loop import History, TrainingConfig, train
 
 
@@ -229,7 +229,8 @@ def train_reranker(
         input_ids = without_padding(data.input_ids[sentences])
         return itm_loss(model(data.regions[pictures], data.region_mask[pictures], input_ids), labels)
 
-    return model, train(model, batch_loss, dataclasses.replace(config, seed=seed), on_step)
+    with one_thread():  # as for the other readers of `recipes.fusion`
+        return model, train(model, batch_loss, dataclasses.replace(config, seed=seed), on_step)
 
 
 def reranked(
