@@ -1191,7 +1191,7 @@ print({kind: runtime.measured(rate) for kind, rate in results["joint transformer
 # by `python -m course_lib.authoring.experiments fusion_joint`:
 
 # %%
-tries = json.loads(embedded("experiments/fusion_joint.json").read_text())
+tries = json.loads(embedded("experiments/fusion_joint.json").read_text(encoding="utf-8"))
 for row in tries["runs"]:
     print(
         f"changed: {row['changed']:20} colour {runtime.measured(row['colour'])}   spatial {runtime.measured(row['spatial'])}"
