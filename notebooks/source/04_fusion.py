@@ -1193,9 +1193,8 @@ print({kind: runtime.measured(rate) for kind, rate in results["joint transformer
 # %%
 tries = json.loads(embedded("experiments/fusion_joint.json").read_text(encoding="utf-8"))
 for row in tries["runs"]:
-    print(
-        f"changed: {row['changed']:20} colour {runtime.measured(row['colour'])}   spatial {runtime.measured(row['spatial'])}"
-    )
+    rates = [f"{kind} {runtime.measured(row[kind])}" for kind in recipes.SHORT_TYPES]
+    print(f"changed: {row['changed']:20}", "   ".join(rates))
 print("every one binds:", all(row["colour"] > 0.95 for row in tries["runs"]))
 print("one relates:", any(row["spatial"] > 0.6 for row in tries["runs"]))
 
