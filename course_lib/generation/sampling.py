@@ -40,7 +40,7 @@ def greedy(
     Raises:
         InputError: more tokens than the model has positions for, or prompts padded on the right.
     """
-    tokens = stream(
+    tokens = _write(
         model, input_ids, attention_mask, max_new_tokens=max_new_tokens, eos_token_id=eos_token_id,
         pad_token_id=pad_token_id, force_eos=force_eos, use_cache=use_cache,
     )  # fmt: skip
@@ -75,7 +75,7 @@ def sample(
         probabilities = adjust(logits, temperature, top_k, top_p).softmax(-1)
         return torch.multinomial(probabilities, 1, generator=generator).squeeze(1)
 
-    tokens = stream(
+    tokens = _write(
         model, input_ids, attention_mask, max_new_tokens=max_new_tokens, choose=choose, eos_token_id=eos_token_id,
         pad_token_id=pad_token_id, force_eos=force_eos, use_cache=use_cache,
     )  # fmt: skip
@@ -127,6 +127,10 @@ def stream(
         fed = token.unsqueeze(1)
 
 
+# The same in the mode of whoever calls it: `stream` goes in and out of its mode at each token, and that takes time.
+_write: Callable[..., Iterator[Tensor]] = stream.__wrapped__
+
+
 def adjust(logits: Tensor, temperature: float = 1.0, top_k: int | None = None, top_p: float = 1.0) -> Tensor:
     """Logits of a sharper, flatter or shorter-tailed distribution; -inf for tokens that cannot be drawn any more.
 
@@ -172,7 +176,9 @@ def check_adjustment(temperature: float, top_k: int | None, top_p: float) -> Non
 
 def _after(model: nn.Module | Decoding, input_ids: Tensor, tokens: Iterator[Tensor]) -> Tensor:
     """What comes first, and the tokens written after it."""
-    written = torch.stack(list(tokens), 1)
+    with torch.inference_mode():
+        tokens = list(tokens)
+    written = torch.stack(tokens, 1)
     if hasattr(model, "encode"):
         input_ids = torch.full_like(written[:, :1], model.config.decoder_start_token_id)
     return torch.cat([input_ids, written], 1)

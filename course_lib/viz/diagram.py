@@ -16,8 +16,11 @@ from course_lib.viz.trace import Box, trace
 LINE = "#7A828A"
 TINTS = {"left": ("#E3F0F9", "#0072B2"), "right": ("#FDF3DF", "#B87F00"), "middle": ("#E2F4EE", "#007A5A")}
 """Fill and edge of the boxes that the first input reaches, that the second one reaches, and that both reach."""
-WIDTH, HEIGHT, ROW, COLUMN = 2.05, 0.42, 0.8, 3.0
+WIDTH, HEIGHT, ROW, COLUMN = 2.05, 0.42, 0.9, 3.0
 """Of a box, and between the middles of two rows and of two towers; in the units of the drawing, nearly inches."""
+ABOVE, BELOW, TURN = 0.31, 0.13, 0.1
+"""Over the boxes of a group up to its frame, where its name stands; under them; and where an arrow turns above a box,
+below that name."""
 SMALL_WIDTH, SMALL_HEIGHT = 1.04, 0.28
 APART = 0.86
 """Between the middles of two boxes of one row, in columns: less, and they would cover each other."""
@@ -142,7 +145,9 @@ def architecture(
     half = {box: (SMALL_WIDTH if box.kind == "parameter" else WIDTH) / 2 + 0.25 for box in boxes if box in layout.x}
     left, right = min(layout.x[box] - half[box] for box in half), max(layout.x[box] + half[box] for box in half)
     bottom, top = min(layout.y.values()) - 0.3, 0.3
-    figure, (axes,) = canvas(min(8.4, (right - left) * 1.08), (top - bottom) * 0.92 + 0.3)
+    width = min(8.4, (right - left) * 1.08)
+    figure, (axes,) = canvas(width, (top - bottom) * 0.92 + 0.3)
+    room = WIDTH * width / (right - left)  # of a box, in inches
     axes.set(xlim=(left, right), ylim=(bottom, top))
     axes.set_axis_off()
     for group in dict.fromkeys(box.group for box in places if box.group):
@@ -151,7 +156,7 @@ def architecture(
         for source in box.sources:
             if source.kind != "parameter":
                 _draw_arrow(axes, source, box, places, layout)
-        _draw_box(axes, box, layout, names, feeds=any(box in other.sources for other in places))
+        _draw_box(axes, box, layout, names, room, feeds=any(box in other.sources for other in places))
     for small, box in layout.beside:
         _draw_learned(axes, small, box, layout)
     title = title or f"{type(model).__name__}: {count(sum(each.numel() for each in model.parameters()))} parameters"
@@ -170,7 +175,7 @@ def _rounded(axes: Axes, x: float, y: float, width: float, height: float, radius
 def _draw_group(axes: Axes, holder: nn.Module, path: str, inside: list[Box], layout: Layout) -> None:
     xs, ys = [layout.x[box] for box in inside], [layout.y[box] for box in inside]
     low, high = min(xs) - WIDTH / 2 - 0.1, max(xs) + WIDTH / 2 + 0.1
-    under, over = min(ys) - HEIGHT / 2 - 0.13, max(ys) + HEIGHT / 2 + 0.23
+    under, over = min(ys) - HEIGHT / 2 - BELOW, max(ys) + HEIGHT / 2 + ABOVE
     _rounded(
         axes,
         (low + high) / 2,
@@ -204,14 +209,14 @@ def _draw_arrow(axes: Axes, source: Box, box: Box, places: list[Box], layout: La
         axes.plot([near, lane, lane], [y[source], y[source], y[box]], color=LINE, linewidth=1.1, zorder=1)
         _arrow_head(axes, (lane, y[box]), (near, y[box]))
     elif start[0] != end[0]:
-        turn = end[1] + 0.14
+        turn = end[1] + TURN
         axes.plot([start[0], start[0], end[0]], [start[1], turn, turn], color=LINE, linewidth=1.1, zorder=1)
         _arrow_head(axes, (end[0], turn + 0.001), end)
     else:
         _arrow_head(axes, start, end)
 
 
-def _draw_box(axes: Axes, box: Box, layout: Layout, names: Mapping[int, str], feeds: bool) -> None:
+def _draw_box(axes: Axes, box: Box, layout: Layout, names: Mapping[int, str], room: float, feeds: bool) -> None:
     x, y, joint = layout.x[box], layout.y[box], box in layout.joint
     fill, edge = layout.tint(box)
     module = box.kind == "module"
@@ -239,7 +244,9 @@ def _draw_box(axes: Axes, box: Box, layout: Layout, names: Mapping[int, str], fe
     head = box.name if module else box.path
     size = 8.2 if len(head) < 28 else 6.4
     axes.text(x, y + 0.075, head, ha="center", va="center", color=INK, fontweight="bold", fontsize=size, zorder=4)
-    size = 6.8 if len(lower) < 40 else 5.8
+    if len(lower) >= 40:
+        lower = lower.replace("  ", " ")
+    size = min(6.8, 0.93 * room / (0.0074 * len(lower)))  # a letter is about half as wide as its size
     axes.text(x, y - 0.105, lower, ha="center", va="center", fontsize=size, color=INK, zorder=4)
     if module and feeds and box.shape:
         white = {"facecolor": "white", "edgecolor": "none", "pad": 0.6, "alpha": 0.8}
