@@ -257,7 +257,7 @@ paper_card("siglip")
 # a run trains what comes after it: attention pooling, a text transformer of two layers, two projections.
 
 # %%
-from course_lib.models.recipes import contrastive as laboratory
+from course_lib.models.recipes import clip as laboratory
 
 full_scale = runtime.scale() == "full"
 scenes = microworld.sample_scenes(20_000 if full_scale else 4_000, seed=1)

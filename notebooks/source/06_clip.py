@@ -598,6 +598,10 @@ print("equal:", torch.allclose(text_classifier(course_clip, words, class_names, 
 # layers always give the same answer, every picture passes them once, before training starts, and the steps are cheap.
 
 # %%
+print(code_of(recipes.clip_on_vision))
+
+# %%
+print(code_of(recipes.encode_feature_maps))
 print(code_of(recipes.train_clip_from_vision))
 
 # %%

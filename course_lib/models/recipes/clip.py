@@ -77,6 +77,34 @@ def train_clip_from_scratch(
     return model, train(model, loss, dataclasses.replace(config, seed=seed), on_step, resume_from)
 
 
+def clip_on_vision(seed: int = 0, vision: dict[str, Tensor] | None = None) -> CLIP:
+    """A new CLIP whose convolutions are those of a vision checkpoint, and frozen.
+
+    Args:
+        seed: of the new weights.
+        vision: weights of a `DenseDetector`; the course's checkpoint if None.
+    """
+    seed_everything(seed)
+    model = CLIP(clip_config()).to(device())
+    vision = course.load("vision")[1] if vision is None else vision
+    trunk = model.vision_model.trunk
+    trunk.load_state_dict({name[6:]: value for name, value in vision.items() if name.startswith("trunk.")})
+    trunk.requires_grad_(False)
+    return model
+
+
+def feature_maps(model: CLIP, pictures: Tensor) -> Tensor:
+    """uint8 (N, 64, 64, 3) -> (N, 96, 8, 8), what the frozen convolutions see: computed once, as they stay the same."""
+    trunk, where = model.vision_model.trunk, model.logit_scale.device
+    with measuring(model), autocast(where):
+        return torch.cat([trunk(pixel_values(part.to(where))).half() for part in pictures.split(250)])
+
+
+def encode_feature_maps(model: CLIP, maps: Tensor) -> Tensor:
+    """`(B, 96, 8, 8) -> (B, D)`, the part of the image tower that is trained; not normalised."""
+    return model.visual_projection(model.vision_model.pool(maps.to(model.logit_scale)))
+
+
 FROM_VISION = TrainingConfig(steps=250, batch_size=128, learning_rate=2e-3, warmup_steps=30, weight_decay=0.1)
 
 
@@ -101,23 +129,15 @@ def train_clip_from_vision(
         vision: weights of a `DenseDetector`; the course's checkpoint if None.
         on_step, resume_from: as for `train`.
     """
-    seed_everything(seed)
-    model = CLIP(clip_config()).to(device())
-    trunk = model.vision_model.trunk
-    vision = course.load("vision")[1] if vision is None else vision
-    trunk.load_state_dict({name[6:]: value for name, value in vision.items() if name.startswith("trunk.")})
-    trunk.requires_grad_(False)
-    with measuring(model), autocast(device()):
-        parts = data.pictures.split(250)
-        features = torch.cat([trunk(pixel_values(part.to(device()))).half() for part in parts])
+    model = clip_on_vision(seed, vision)
+    maps = feature_maps(model, data.pictures)
 
     def encode(model: CLIP, rows: Tensor) -> Tensor:
-        feature_map = features[rows.to(features.device)].float()
-        return model.visual_projection(model.vision_model.pool(feature_map))
+        return encode_feature_maps(model, maps[rows.to(maps.device)])
 
     loss = contrastive_batch_loss(encode, data.input_ids, config.batch_size, (10, 1, 1, 1, 4))
     history = train(model, loss, dataclasses.replace(config, seed=seed), on_step, resume_from)
-    trunk.requires_grad_(True)
+    model.vision_model.trunk.requires_grad_(True)
     return model, history
 
 

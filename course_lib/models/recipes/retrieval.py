@@ -25,7 +25,7 @@ from course_lib.losses.matching import itm_loss
 from course_lib.losses.ranking import hardest_negative_loss
 from course_lib.models.clip import CLIP
 from course_lib.models.fusion import FusionConfig
-from course_lib.models.recipes.contrastive import encode_feature_maps
+from course_lib.models.recipes.clip import encode_feature_maps
 from course_lib.models.recipes.fusion import seen_regions
 from course_lib.models.recipes.inputs import OnStep, pixel_values, word_tokenizer
 from course_lib.models.recipes.vision import VISION
