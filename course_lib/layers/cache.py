@@ -72,6 +72,9 @@ class KeyValueCache:
         layers: how many the decoder has.
         capacity: how many positions there is room for.
 
+    Attributes:
+        rotary: cosines and sines of all these positions, where the decoder turns keys by them; None before.
+
     Source: the decoding state of Vaswani et al. (2017), described in Pope et al., Efficiently Scaling Transformer
     Inference, section 3.3.
     """
@@ -81,6 +84,7 @@ class KeyValueCache:
             raise InputError(f"a cache has at least one layer and one position, not {layers} and {capacity}")
         self.layers = [LayerCache(capacity) for _ in range(layers)]
         self.capacity = capacity
+        self.rotary: tuple[Tensor, Tensor] | None = None
 
     @property
     def length(self) -> int:

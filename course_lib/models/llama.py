@@ -110,16 +110,30 @@ class Llama(nn.Module):
     ) -> Tensor:
         """The model from where tokens are vectors, (B, T, D): projected pictures enter here."""
         hidden_states, length = token_embeddings, token_embeddings.shape[1]
-        if position_ids is None:
-            earlier = 0 if cache is None else cache.length
-            position_ids = torch.arange(earlier, earlier + length, device=hidden_states.device)
-        cos, sin = self.rotary(position_ids)
-        rotary = cos.to(hidden_states.dtype), sin.to(hidden_states.dtype)
+        rotary = self.angles(hidden_states, position_ids, cache)
         mask = padding_mask(attention_mask, causal=True, queries=length)
         for number, block in enumerate(self.blocks):
             hidden_states = block(hidden_states, rotary, mask, mask is None, None if cache is None else cache[number])
         hidden_states = self.final_norm(pick(hidden_states, read))
         return F.linear(hidden_states, self.token_embedding.weight if self.head is None else self.head.weight)
+
+    def angles(
+        self, hidden_states: Tensor, position_ids: Tensor | None, cache: KeyValueCache | None
+    ) -> tuple[Tensor, Tensor]:
+        """Cosines and sines of the positions of hidden states (B, T, D), as `RotaryEmbedding` gives them.
+
+        In the first step of a cache, those of all the positions that it has room for are computed, and it keeps them.
+        """
+        dtype, device, length = hidden_states.dtype, hidden_states.device, hidden_states.shape[1]
+        start, end = (0, length) if cache is None else (cache.length, cache.length + length)
+        if position_ids is None and cache is not None and end <= cache.capacity:
+            if cache.rotary is None:
+                cos, sin = self.rotary(torch.arange(cache.capacity, device=device))
+                cache.rotary = cos.to(dtype), sin.to(dtype)
+            cos, sin = cache.rotary
+            return cos.narrow(0, start, length), sin.narrow(0, start, length)
+        cos, sin = self.rotary(torch.arange(start, end, device=device) if position_ids is None else position_ids)
+        return cos.to(dtype), sin.to(dtype)
 
     def __init__(self, config: LlamaConfig):
         super().__init__()
