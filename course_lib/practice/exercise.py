@@ -15,7 +15,7 @@ import functools
 import importlib
 import inspect
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -64,6 +64,23 @@ class Mistake:
     message: str
     answer: Any = None
     sign: Callable[[Case, Any], bool] | None = None
+
+
+def wrong_choices(why_not: Mapping[tuple[str, str], str]) -> tuple[Mistake, ...]:
+    """The mistakes of a question with choices: what to say to who picked each wrong one.
+
+    Args:
+        why_not: (question, wrong option) -> why it is not that one, in a sentence or two.
+    """
+
+    def picked(key: str, option: str) -> Mistake:
+        return Mistake(
+            f"{key} {option}",
+            f"{key!r} is not {option!r}. {why_not[key, option]}",
+            sign=lambda case, value: str(value[key]).strip().lower() == option,
+        )
+
+    return tuple(picked(key, option) for key, option in why_not)
 
 
 @dataclass(frozen=True)

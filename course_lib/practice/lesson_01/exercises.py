@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from course_lib.layers import positions as positioned
-from course_lib.practice.exercise import Case, Exercise, Mistake, given
+from course_lib.practice.exercise import Case, Exercise, Mistake, given, wrong_choices
 from course_lib.training.optimisers import AdamW, clip_gradients
 from course_lib.training.schedules import warmup_cosine
 
@@ -194,14 +194,6 @@ _WHY_NOT = {
 }  # fmt: skip
 
 
-def _picked(key: str, option: str) -> Mistake:
-    return Mistake(
-        f"{key} {option}",
-        f"{key!r} is not {option!r}. {_WHY_NOT[key, option]}",
-        sign=lambda case, value: str(value[key]).strip().lower() == option,
-    )
-
-
 READ = Exercise(
     id="01.2",
     title="Read the curves, choose and justify",
@@ -221,7 +213,7 @@ READ = Exercise(
     ),
     cases=lambda seed: [Case("all six questions")],
     reference=READING,
-    mistakes=tuple(_picked(key, option) for key, option in _WHY_NOT),
+    mistakes=wrong_choices(_WHY_NOT),
     keys={key: ("a", "b", "c", "d") for key in READING},
     explanation="A loss below what is possible is the surest sign of a leak: know the least possible loss before "
     "training. Scores of unscaled queries and keys have the variance d, and a saturated softmax passes no gradient.",

@@ -9,7 +9,7 @@ from torch import nn
 from course_lib.data.transforms import to_pixel_values
 from course_lib.errors import InputError
 from course_lib.layers.windows import neighbours, windows
-from course_lib.practice.exercise import Case, Exercise, Measure, Mistake
+from course_lib.practice.exercise import Case, Exercise, Measure, Mistake, wrong_choices
 
 
 def generator(seed: int) -> torch.Generator:
@@ -343,14 +343,6 @@ _WHY_NOT = {
 }  # fmt: skip
 
 
-def _picked(key: str, option: str) -> Mistake:
-    return Mistake(
-        f"{key} {option}",
-        f"{key!r} is not {option!r}. {_WHY_NOT[key, option]}",
-        sign=lambda case, value: str(value[key]).strip().lower() == option,
-    )
-
-
 READ = Exercise(
     id="02.3",
     title="Read curves and failures, choose and justify",
@@ -371,7 +363,7 @@ READ = Exercise(
     ),
     cases=lambda seed: [Case("all six questions")],
     reference=READING,
-    mistakes=tuple(_picked(key, option) for key, option in _WHY_NOT),
+    mistakes=wrong_choices(_WHY_NOT),
     keys={key: ("a", "b", "c", "d") for key in READING},
     explanation="With little data, change little: a probe first, fine-tuning as labels grow. And a loss that is high "
     "in training is no overfitting: the optimisation fails, and shortcuts mend that.",

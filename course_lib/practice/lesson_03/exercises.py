@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from course_lib.generation.sampling import adjust
-from course_lib.practice.exercise import Case, Exercise, Mistake, given
+from course_lib.practice.exercise import Case, Exercise, Mistake, given, wrong_choices
 
 
 def normal(seed: int, *shape: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
@@ -223,14 +223,6 @@ _WHY_NOT = {
 }  # fmt: skip
 
 
-def _picked(key: str, option: str) -> Mistake:
-    return Mistake(
-        f"{key} {option}",
-        f"{key!r} is not {option!r}. {_WHY_NOT[key, option]}",
-        sign=lambda case, value: str(value[key]).strip().lower() == option,
-    )
-
-
 READ = Exercise(
     id="03.2",
     title="Read the curves, choose and justify",
@@ -249,7 +241,7 @@ READ = Exercise(
     ),
     cases=lambda seed: [Case("all six questions")],
     reference=READING,
-    mistakes=tuple(_picked(key, option) for key, option in _WHY_NOT),
+    mistakes=wrong_choices(_WHY_NOT),
     keys={key: ("a", "b", "c", "d") for key in READING},
     explanation="Bits per character, or per byte, compare any two models of the same text. A cache of 1.07 GB for one "
     "sequence is why key-value heads are shared.",

@@ -10,7 +10,7 @@ from torch import nn
 
 from course_lib.errors import InputError
 from course_lib.layers import fusion
-from course_lib.practice.exercise import Case, Exercise, Measure, Mistake
+from course_lib.practice.exercise import Case, Exercise, Measure, Mistake, wrong_choices
 
 
 def normal(seed: int, *shape: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
@@ -291,14 +291,6 @@ _WHY_NOT = {
 }  # fmt: skip
 
 
-def _picked(key: str, option: str) -> Mistake:
-    return Mistake(
-        f"{key} {option}",
-        f"{key!r} is not {option!r}. {_WHY_NOT[key, option]}",
-        sign=lambda case, value: str(value[key]).strip().lower() == option,
-    )
-
-
 READ = Exercise(
     id="04.3",
     title="Read a failure: what is missing?",
@@ -318,7 +310,7 @@ READ = Exercise(
     ),
     cases=lambda seed: [Case("all six questions")],
     reference=READING,
-    mistakes=tuple(_picked(key, option) for key, option in _WHY_NOT),
+    mistakes=wrong_choices(_WHY_NOT),
     keys={key: ("a", "b", "c", "d") for key in READING},
     explanation="Three ingredients, and each lost one leaves its own trace. A table by question type and by split "
     "finds it; one accuracy over everything would have shown three similar failures.",

@@ -13,7 +13,7 @@ from course_lib.evaluation.embedding_space import alignment, modality_gap, move_
 from course_lib.losses.matching import hard_negative_rows
 from course_lib.losses.ranking import hardest_negative_loss as library_hardest_negative_loss
 from course_lib.losses.ranking import hinge_sum_loss, triplet_loss
-from course_lib.practice.exercise import Case, Exercise, Measure, Mistake, given
+from course_lib.practice.exercise import Case, Exercise, Measure, Mistake, given, wrong_choices
 
 
 def normal(seed: int, *shape: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
@@ -203,14 +203,6 @@ _WHY_NOT = {
 }  # fmt: skip
 
 
-def _picked(key: str, option: str) -> Mistake:
-    return Mistake(
-        f"{key} {option}",
-        f"{key!r} is not {option!r}. {_WHY_NOT[key, option]}",
-        sign=lambda case, value: str(value[key]).strip().lower() == option,
-    )
-
-
 READ = Exercise(
     id="05.2",
     title="Read the curves, choose and justify",
@@ -231,7 +223,7 @@ READ = Exercise(
     ),
     cases=lambda seed: [Case("all six questions")],
     reference=READING,
-    mistakes=tuple(_picked(key, option) for key, option in _WHY_NOT),
+    mistakes=wrong_choices(_WHY_NOT),
     keys={key: ("a", "b", "c", "d") for key in READING},
     explanation="A loss near its floor, or an estimate near its ceiling, says nothing of the model: know both before "
     "you train. For the bound the ceiling is log2(K + 1) bits; for hardest negatives, equal captions set a floor.",

@@ -12,7 +12,7 @@ from course_lib.errors import InputError
 from course_lib.evaluation.retrieval import recall_at_k
 from course_lib.evaluation.zero_shot import text_classifier
 from course_lib.losses.contrastive import clip_loss, siglip_loss
-from course_lib.practice.exercise import Case, Exercise, Measure, Mistake, given
+from course_lib.practice.exercise import Case, Exercise, Measure, Mistake, given, wrong_choices
 
 
 def normal(seed: int, *shape: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
@@ -309,14 +309,6 @@ _WHY_NOT = {
 }  # fmt: skip
 
 
-def _picked(key: str, option: str) -> Mistake:
-    return Mistake(
-        f"{key} {option}",
-        f"{key!r} is not {option!r}. {_WHY_NOT[key, option]}",
-        sign=lambda case, value: str(value[key]).strip().lower() == option,
-    )
-
-
 READ = Exercise(
     id="06.3",
     title="Read a figure, choose and justify",
@@ -335,7 +327,7 @@ READ = Exercise(
     ),
     cases=lambda seed: [Case("all six questions")],
     reference=READING,
-    mistakes=tuple(_picked(key, option) for key, option in _WHY_NOT),
+    mistakes=wrong_choices(_WHY_NOT),
     keys={key: ("a", "b", "c", "d") for key in READING},
     explanation="At scale 1 a perfect model still pays log(1 + 63 exp(-2)), about 2.25, in a batch of 64. Two pairs "
     "with one caption are false negatives. A bag of words wins a random batch, so binding is not learnt.",

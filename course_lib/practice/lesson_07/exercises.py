@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from course_lib.errors import InputError
 from course_lib.evaluation import protocols, retrieval
 from course_lib.losses import ranking
-from course_lib.practice.exercise import Case, Exercise, Measure, Mistake
+from course_lib.practice.exercise import Case, Exercise, Measure, Mistake, wrong_choices
 
 
 def normal(seed: int, *shape: int) -> Tensor:
@@ -341,14 +341,6 @@ _WHY_NOT = {
 }  # fmt: skip
 
 
-def _picked(key: str, option: str) -> Mistake:
-    return Mistake(
-        f"{key} {option}",
-        f"{key!r} is not {option!r}. {_WHY_NOT[key, option]}",
-        sign=lambda case, value: str(value[key]).strip().lower() == option,
-    )
-
-
 READ = Exercise(
     id="07.3",
     title="Read a figure, choose and justify",
@@ -367,7 +359,7 @@ READ = Exercise(
     ),
     cases=lambda seed: [Case("all six questions")],
     reference=READING,
-    mistakes=tuple(_picked(key, option) for key, option in _WHY_NOT),
+    mistakes=wrong_choices(_WHY_NOT),
     keys={key: ("a", "b", "c", "d") for key in READING},
     explanation="Codes find the neighbourhood and cannot order it: compared exactly, the best 100 by their codes give "
     "a recall@10 of 0.99. A second stage is bounded by recall@k of the first. The hardest negative is where the false "
