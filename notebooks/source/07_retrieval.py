@@ -649,7 +649,8 @@ own = torch.arange(1_000)
 mended = ((before != own) & (after == own)).nonzero().flatten()[:3].tolist()
 captions = [microworld.captions(scene)[0] for scene in test.scenes]
 titles = [f"CLIP: {captions[before[i]]}\n→ {captions[after[i]]}" for i in mended]
-show(figures.image_grid(microworld.render([test.scenes[i] for i in mended], 160), titles, columns=3))
+alt = "Three pictures: over each, the look-alike's caption that CLIP put first, and its own, which the re-ranker did."
+show(figures.image_grid(microworld.render([test.scenes[i] for i in mended], 160), titles, columns=3), alt=alt)
 spoiled = ((before == own) & (after != own)).sum().item()
 print("queries mended, and queries spoiled:", runtime.measured(((before != own) & (after == own)).sum().item(), 0),
       runtime.measured(spoiled, 0))  # fmt: skip
