@@ -50,7 +50,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("uv")
     parser.add_argument("numbers", nargs="*", help="numbers of lessons and exercise sets; all of them if none is given")
     parser.add_argument("--on", action="append", choices=[*VARIABLES, *PYTHONS], help="this setting only")
-    options = parser.parse_args(arguments)
+    options = parser.parse_intermixed_args(arguments)  # numbers may follow `--on`
     here = f"python{sys.version_info[0]}.{sys.version_info[1]}"
     # Python 3.12 lies between the two that are tried.
     settings = options.on or [*VARIABLES, *(name for name in PYTHONS if name not in (here, "python3.12"))]

@@ -88,6 +88,25 @@ def test_notebooks_are_chosen_by_number():
         machines.chosen_notebooks(root, ["99"])
 
 
+def test_a_setting_and_lessons_are_chosen_together_and_what_differs_is_named(monkeypatch, capsys):
+    compared = []
+
+    def compare(notebooks, root, variables, kernel):
+        compared.append((notebooks[0].relative_to(root).as_posix(), variables))
+        return notebooks[0].parent.name != "solutions"
+
+    monkeypatch.setattr(environments, "compare", compare)
+    with pytest.raises(SystemExit, match=r"differing: solutions/03_\S+ \(threads-4\), solutions/06_\S+ \(threads-4\)"):
+        machines.main(["uv", "--on", "threads-4", "06", "03"])  # as `make machines ON=threads-4 LESSON="06 03"` does
+    assert [name.split("_")[0] for name, _ in compared] == [
+        "notebooks/03",
+        "notebooks/06",
+        "solutions/03",
+        "solutions/06",
+    ]
+    assert all(variables == {"COURSE_THREADS": "4"} for _, variables in compared)
+
+
 @pytest.mark.slow
 def test_the_install_cell_runs_in_a_shell_that_looks_like_colab(tmp_path):
     python = Path(sys.executable)
