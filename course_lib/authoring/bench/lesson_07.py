@@ -65,7 +65,7 @@ def by_torchmetrics(similarity: torch.Tensor, positives: torch.Tensor, queries: 
     return {name: total / len(similarity) for name, total in sums.items()}
 
 
-def search(count: int = 100_000, dimension: int = 64, queries: int = 200) -> Iterator[Comparison]:
+def search(count: int = 100_000, dimension: int = 64, queries: int = 200, turns: int = 100) -> Iterator[Comparison]:
     """What our index adds to FAISS: checks of the queries, ids of one's own, the order of ties.
 
     Many queries at once, as in an evaluation, on three kinds of index; and one query of a flat gallery.
@@ -77,9 +77,8 @@ def search(count: int = 100_000, dimension: int = 64, queries: int = 200) -> Ite
         ours.add(vectors)
         for batch in (asked, asked[:1]) if name == "flat" else (asked,):
             rows = batch.numpy()
-            medians = alternate(
-                {"course": lambda o=ours, b=batch: o.search(b, 10), "faiss": lambda i=index, r=rows: i.search(r, 10)}
-            )
+            ways = {"course": lambda o=ours, b=batch: o.search(b, 10), "faiss": lambda i=index, r=rows: i.search(r, 10)}
+            medians = alternate(ways, repeats=turns)  # milliseconds each: a few turns would show the machine's noise
             what = f"search, {name}, {len(batch)} x {count}"
             yield Comparison(what, "VectorIndex", "FAISS alone", medians["course"], medians["faiss"], bound=1.1)
 
