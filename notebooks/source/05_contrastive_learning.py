@@ -716,7 +716,7 @@ show(architecture(matching, states[0][five], states[1][five], states[2][five], s
 
 
 # %%
-def trained_matching(hard, steps=60, pairs=96):
+def trained_matching(hard, steps=150, pairs=96):
     """Trains the matching network on each pair and two negatives of it, drawn hard or at random."""
     runtime.seed_everything(0)
     matching = Matching()
@@ -757,7 +757,7 @@ print("hard choices are learned from hard choices:", right[True, "hard"] > right
 
 # %% [markdown]
 # Trained on random pairs, the network is nearly perfect, on random pairs: it answers what the cosine knew already.
-# Trained on hard ones it is worse on the easy exam and better on the one that matters. (Sixty steps are few for words
+# Trained on hard ones it is worse on the easy exam and better on the one that matters. (These steps are few for words
 # that have to learn to look. Lesson 07 trains longer, and lets such a network re-rank what the towers have found.)
 
 # %% [markdown]
