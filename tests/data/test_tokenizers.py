@@ -1,13 +1,16 @@
 """The tokenizers: ids of open_clip's on varied text, shapes, cuts, errors."""
 
+import json
 import random
+import unicodedata
 
 import open_clip
 import pytest
 import torch
 
-from course_lib.data.tokenizers import BytePairTokenizer, WordTokenizer, clean
-from course_lib.errors import InputError
+from course_lib.authoring import stand_ins
+from course_lib.data.tokenizers import BytePairTokenizer, HubCLIPTokenizer, WordTokenizer
+from course_lib.errors import FileError, InputError
 
 PIECES = [
     "a photo of a cat",
@@ -78,6 +81,36 @@ def test_byte_pairs_are_open_clips(ours, theirs):
     assert ours.vocab_size == theirs.vocab_size == 49408
 
 
+def test_ids_from_the_hub_are_those_of_transformers(tmp_path):
+    from transformers import AutoTokenizer
+
+    stand_ins.clip(tmp_path)
+    folder = stand_ins.snapshot(tmp_path, stand_ins.CLIP_ID)
+    theirs, ours = AutoTokenizer.from_pretrained(folder), HubCLIPTokenizer.from_pretrained(folder)
+    known = unicodedata.ucd_3_2_0.category  # libraries differ in which newer characters they know to be letters
+    texts = ["".join(c for c in text if known(c) != "Cn") for text in varied_texts()] + [
+        *PIECES,
+        "“It’s” a <|endoftext|> mark <|STARTOFTEXT|>",
+    ]
+    for length in (77, 12):
+        rows = theirs(texts, padding="max_length", max_length=length, truncation=True, return_tensors="pt")
+        assert torch.equal(ours(texts, context_length=length), rows["input_ids"])
+    assert not torch.equal(ours(texts), BytePairTokenizer()(texts)), "otherwise OpenAI's own would do"
+    assert ours.decode(ours("A “Cat”")[0]) == "a “ cat ”"
+
+
+def test_a_tokenizer_that_is_no_clips_is_refused(tmp_path):
+    with pytest.raises(FileError, match="has no tokenizer.json"):
+        HubCLIPTokenizer.from_pretrained(tmp_path)
+    stand_ins.clip(tmp_path)
+    folder = stand_ins.snapshot(tmp_path, stand_ins.CLIP_ID)
+    content = json.loads((folder / "tokenizer.json").read_text())
+    content["model"]["vocab"]["a</w>"] = 7
+    (folder / "tokenizer.json").write_text(json.dumps(content))
+    with pytest.raises(FileError, match="is no CLIP's"):
+        HubCLIPTokenizer.from_pretrained(folder)
+
+
 def test_byte_pairs_decode_as_open_clips(ours, theirs):
     for text in varied_texts(300):
         ids = [index for index in theirs.encode(text) if index < 49406]
@@ -86,7 +119,9 @@ def test_byte_pairs_decode_as_open_clips(ours, theirs):
 
 def test_byte_pairs_decode_a_padded_row(ours):
     row = ours("A  photo of a CAT &amp; naïve 🦄")[0]
-    assert ours.decode(row) == clean("A  photo of a CAT &amp; naïve 🦄") == "a photo of a cat & naïve 🦄"
+    assert (
+        ours.decode(row) == BytePairTokenizer.clean("A  photo of a CAT &amp; naïve 🦄") == "a photo of a cat & naïve 🦄"
+    )
     assert ours.decode(ours("")[0]) == ""
 
 

@@ -34,9 +34,8 @@ class Tokenizer:
         self.ids = {piece: index for index, piece in enumerate(self.pieces)}
         self.vocab_size = len(self.pieces)
         self.prefix, self.suffix, self.pad_token_id = tuple(prefix), tuple(suffix), pad_token_id
-        self.special, self.context_length = special or {}, context_length
-        longest_first = sorted(self.special, key=len, reverse=True)
-        self._marks = re.compile("(" + "|".join(map(re.escape, longest_first)) + ")") if longest_first else None
+        self.context_length = context_length
+        self._read_marks(special or {})
 
     def encode_plain(self, text: str) -> list[int]:
         """The ids of a text that holds no special mark."""
@@ -93,6 +92,11 @@ class Tokenizer:
             ids = [*self.prefix, *ids[: length - marks], *self.suffix]
             row[: len(ids)] = ids
         return torch.from_numpy(rows)
+
+    def _read_marks(self, special: dict[str, int]) -> None:
+        self.special = special
+        longest_first = sorted(special, key=len, reverse=True)
+        self._marks = re.compile("(" + "|".join(map(re.escape, longest_first)) + ")") if longest_first else None
 
     def decode(self, ids: Sequence[int] | Tensor) -> str:
         """The text of one row: without the marks, and up to the first end mark.

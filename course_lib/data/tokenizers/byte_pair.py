@@ -9,6 +9,7 @@ import heapq
 import html
 import json
 import math
+import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.util import find_spec
@@ -21,7 +22,7 @@ import regex
 from course_lib.data.tokenizers.base import Tokenizer
 from course_lib.data.tokenizers.published import pairs_of, read_tokenizer_json, special_marks
 from course_lib.errors import FileError, InputError
-from course_lib.pretrained.weights import find
+from course_lib.pretrained.weights import find, read_json
 
 # CLIP's merges, a file of open_clip's package; those after the first 48,894 belong to a larger vocabulary.
 MERGES, MERGE_COUNT = "bpe_simple_vocab_16e6.txt.gz", 49152 - 256 - 2
@@ -163,9 +164,8 @@ class BytePairTokenizer(Tokenizer):
     START, END = "<start_of_text>", "<end_of_text>"
     SYMBOLS = tuple(BYTE_SYMBOLS[byte] + ending for ending in ("", "</w>") for byte in BYTE_ORDER)
     # Contractions, runs of letters, single digits, runs of anything else; `regex` knows the letters of all scripts.
-    pattern = regex.compile(
-        rf"{START}|{END}|'s|'t|'re|'ve|'m|'ll|'d|\p{{L}}+|\p{{N}}|[^\s\p{{L}}\p{{N}}]+", regex.IGNORECASE
-    )
+    WORDS = r"'s|'t|'re|'ve|'m|'ll|'d|\p{L}+|\p{N}|[^\s\p{L}\p{N}]+"
+    pattern = regex.compile(f"{START}|{END}|{WORDS}", regex.IGNORECASE)
 
     def __init__(self, context_length: int | None = 77, merges: Sequence[Merge] | None = None):
         merges = read_merges() if merges is None else merges
@@ -187,7 +187,16 @@ class BytePairTokenizer(Tokenizer):
     @classmethod
     def words(cls, text: str) -> list[str]:
         """The words of a text, cleaned: what is merged within, and never beyond."""
-        return cls.pattern.findall(clean(text))
+        return cls.pattern.findall(cls.clean(text))
+
+    @staticmethod
+    def clean(text: str) -> str:
+        """Mends wrongly decoded characters, resolves HTML entities (twice, as some are escaped twice), lower-cases.
+
+        Source: CLIP's published code, `simple_tokenizer.py`.
+        """
+        text = html.unescape(html.unescape(ftfy.fix_text(text)))
+        return " ".join(text.split()).lower()
 
     @staticmethod
     def spell(word: str) -> tuple[str, ...]:
@@ -212,6 +221,47 @@ class BytePairTokenizer(Tokenizer):
         """Lower case, a space after each word."""
         whole = "".join(piece for piece in pieces if piece != self.START)
         return " ".join(map(from_bytes, whole.split("</w>"))).strip()
+
+
+class HubCLIPTokenizer(BytePairTokenizer):
+    """The same pieces, with ids as the processor of a CLIP on the Hub gives them: what transformers users get.
+
+    They differ from OpenAI's own in what is done to a text first (curly quotes stay, HTML entities stay), in how the
+    marks are spelled, and in what fills a row. CLIP reads a text's vector at the first end mark, and no token sees what
+    comes after it: what fills a row changes no embedding.
+    """
+
+    START, END = "<|startoftext|>", "<|endoftext|>"
+    pattern = regex.compile(BytePairTokenizer.WORDS)
+
+    @classmethod
+    def from_pretrained(cls, source: str | Path, context_length: int | None = 77) -> "HubCLIPTokenizer":
+        """A published CLIP's tokenizer: a folder or a Hub id ("openai/clip-vit-base-patch32").
+
+        Raises:
+            FileError: there is no tokenizer.json, or it is damaged or no CLIP's.
+            OfflineError, InputError: as `course_lib.pretrained.weights.fetch`.
+        """
+        path, settings = find(source, "tokenizer.json"), find(source, "tokenizer_config.json")
+        if path is None:
+            raise FileError(f"{source} has no tokenizer.json")
+        content = read_tokenizer_json(path, "BPE")
+        tokenizer = cls(context_length, pairs_of(content["model"]["merges"]))
+        if content["model"]["vocab"] | special_marks(content) != tokenizer.ids:
+            raise FileError(f"tokenizer.json of {source} is no CLIP's: its pieces are not bytes, merges and two marks")
+        filling = read_json(settings).get("pad_token") if settings else None
+        filling = filling["content"] if isinstance(filling, dict) else filling
+        tokenizer.pad_token_id = tokenizer.ids.get(filling, tokenizer.end_token_id)
+        return tokenizer
+
+    def __init__(self, context_length: int | None = 77, merges: Sequence[Merge] | None = None):
+        super().__init__(context_length, merges)
+        self._read_marks({mark: self.ids[mark] for mark in (self.START, self.END)})
+
+    @staticmethod
+    def clean(text: str) -> str:
+        """Composes characters from their parts (NFC) and lower-cases, each for itself."""
+        return "".join(map(str.lower, unicodedata.normalize("NFC", text)))
 
 
 class GPT2Tokenizer(Tokenizer):
@@ -327,12 +377,3 @@ def read_merges() -> list[tuple[str, str]]:
     except (AttributeError, OSError, EOFError) as error:
         raise FileError(f"open_clip's {MERGES} is missing or damaged: run pip install open_clip_torch") from error
     return [(first, second) for first, second in map(str.split, lines[1 : 1 + MERGE_COUNT])]
-
-
-def clean(text: str) -> str:
-    """Mends wrongly decoded characters, resolves HTML entities (twice, as some are escaped twice), lower-cases.
-
-    Source: CLIP's published code, `simple_tokenizer.py`.
-    """
-    text = html.unescape(html.unescape(ftfy.fix_text(text)))
-    return " ".join(text.split()).lower()
