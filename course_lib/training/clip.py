@@ -5,8 +5,8 @@
 Every process draws the same batch and encodes its own part of it; the embeddings of all are the negatives of each
 (`clip_loss_across_processes`), and the gradients are averaged (`DistributedDataParallel`). So the batch size is that of
 all processes together, and the run is that of a single process with the same batch, up to rounding: another order of
-the same sums. (Adam turns even that into steps where a gradient is 0 but for rounding, as that of a key's bias is; with
---double those steps vanish too.)
+the same sums. Adam would blow rounding up where a gradient is 0 but for it, as that of a key's bias is: it divides by
+the gradient's size. So its epsilon is 1e-6, CLIP's own for transformers (Radford et al., 2021, table 18), not 1e-8.
 
 Without torchrun it is one process. On a machine with several GPUs, one process for each:
 
@@ -44,6 +44,7 @@ from course_lib.training.contrastive import ContrastiveTask, EncodeRows, embed_p
 from course_lib.training.distributed import clip_loss_across_processes, process_group, with_mean_value
 from course_lib.training.loop import History, TrainingConfig, train
 
+ADAM_EPS = 1e-6
 COURSE_CLIP = "course_lib.models.recipes.contrastive:microworld_clip"
 
 
@@ -176,7 +177,14 @@ def run(
     if resume and out is None:
         raise InputError("--resume needs --out: the state is kept beside the checkpoint")
     config = TrainingConfig(
-        steps, batch_size, learning_rate, min(30, steps // 4), weight_decay=0.1, seed=seed, save_every=save_every
+        steps,
+        batch_size,
+        learning_rate,
+        min(30, steps // 4),
+        weight_decay=0.1,
+        adam_eps=ADAM_EPS,
+        seed=seed,
+        save_every=save_every,
     )
     with process_group():
         chosen = find_task(task)(pictures, seed)

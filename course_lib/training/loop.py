@@ -24,12 +24,13 @@ class TrainingConfig:
     learning_rate: float = 1e-3  # the peak, after the warm-up
     warmup_steps: int = 0
     weight_decay: float = 0.05
+    adam_eps: float = 1e-8  # gradients far below it move a weight by less than the learning rate
     clip_norm: float = 1.0  # gradients are scaled down to this length
     seed: int = 0
     save_every: int = 100  # steps between two saved states, when the run can be resumed
 
     def __post_init__(self):
-        for name in ("steps", "batch_size", "learning_rate", "clip_norm", "save_every"):
+        for name in ("steps", "batch_size", "learning_rate", "adam_eps", "clip_norm", "save_every"):
             if getattr(self, name) <= 0:
                 raise InputError(f"{name} is {getattr(self, name)}; it should be above 0")
         if not 0 <= self.warmup_steps < self.steps:
@@ -143,7 +144,7 @@ def adamw(model: torch.nn.Module, config: TrainingConfig) -> torch.optim.AdamW:
         {"params": [p for p in trainable if p.ndim < 2], "weight_decay": 0.0},
     ]
     fused = all(parameter.device.type in ("cpu", "cuda") for parameter in trainable)
-    return torch.optim.AdamW(groups, lr=config.learning_rate, betas=(0.9, 0.98), fused=fused)
+    return torch.optim.AdamW(groups, lr=config.learning_rate, betas=(0.9, 0.98), eps=config.adam_eps, fused=fused)
 
 
 def _training_mode(model: torch.nn.Module) -> None:

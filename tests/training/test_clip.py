@@ -12,7 +12,7 @@ from torch import nn
 
 from course_lib.errors import InputError
 from course_lib.models.recipes.contrastive import microworld_clip
-from course_lib.training.clip import COURSE_CLIP, find_task, train_across_processes, with_shared_statistics
+from course_lib.training.clip import ADAM_EPS, COURSE_CLIP, find_task, train_across_processes, with_shared_statistics
 from course_lib.training.contrastive import ContrastiveTask, contrastive_batch_loss
 from course_lib.training.distributed import process_group
 from course_lib.training.loop import TrainingConfig, train
@@ -40,7 +40,7 @@ def single(steps, dtype):
     task = microworld_clip(PICTURES)
     task.model.to(dtype)
     loss = contrastive_batch_loss(task.encode_rows, task.input_ids, BATCH, task.caption_odds)
-    config = TrainingConfig(steps, BATCH, 2e-3, min(30, steps // 4), weight_decay=0.1)
+    config = TrainingConfig(steps, BATCH, 2e-3, min(30, steps // 4), weight_decay=0.1, adam_eps=ADAM_EPS)
     return task.model, train(task.model, loss, config)
 
 
@@ -50,24 +50,21 @@ def furthest(ours, theirs):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("processes, steps", [(1, 20), (2, 20), (4, 5)])
-def test_the_loss_curve_and_the_weights_are_those_of_a_single_process(tmp_path, processes, steps):
-    model, history = single(steps, torch.float64)
+@pytest.mark.parametrize(
+    "processes, steps, dtype",
+    [(1, 20, torch.float64), (2, 20, torch.float32), (2, 20, torch.float64), (4, 5, torch.float32)],
+)
+def test_the_loss_curve_and_the_weights_are_those_of_a_single_process(tmp_path, processes, steps, dtype):
+    model, history = single(steps, dtype)
     before = microworld_clip(PICTURES).model.state_dict()
-    weights, card = launched(processes, tmp_path / "clip.safetensors", "--steps", steps, "--double")
+    options = ["--double"] if dtype == torch.float64 else []
+    weights, card = launched(processes, tmp_path / "clip.safetensors", "--steps", steps, *options)
     assert furthest(card["losses"], history.losses) < 1e-5
     for name, wanted in model.state_dict().items():
         assert (weights[name] - wanted).abs().max() < 1e-5, name
     moved = (weights["text_projection.weight"] - before["text_projection.weight"]).abs().max()
     assert moved > 1e-3, "otherwise nothing was trained, and equal weights say nothing"
-
-
-@pytest.mark.slow
-def test_in_single_precision_the_loss_curve_is_the_same_too(tmp_path):
-    _, history = single(20, torch.float32)
-    _, card = launched(2, tmp_path / "clip.safetensors", "--steps", 20)
-    assert furthest(card["losses"], history.losses) < 1e-5
-    assert history.losses[-1] < history.losses[0] - 0.5
+    assert steps < 20 or history.losses[-1] < history.losses[0] - 0.5
 
 
 class Small(nn.Module):
