@@ -40,6 +40,7 @@ run: $(READY)  ## run a lesson without a browser: make run LESSON=06
 	@$(BIN)/course run $(LESSON)
 
 test: lint  ## everything: lint, unit tests, every notebook executed and compared, sources and notebooks in step
+	@$(BIN)/python -m course_lib.authoring.machines $(UV) --prepare
 	$(PYTEST) --nbval --elsewhere tests $(wildcard notebooks solutions)
 
 quick: $(READY)  ## the fast unit tests only
@@ -51,7 +52,7 @@ notebooks: $(READY)  ## build and execute the notebooks whose sources changed (L
 colab: $(READY)  ## Colab's versions on Python 3.13 in build/colab, the install cell run there, lessons 01 and 06 compared
 	$(BIN)/python -m course_lib.authoring.colab $(UV) $(LESSON)
 
-machines: $(READY)  ## notebooks compared with other CPU kernels, 1 and 4 threads, another Python (LESSON=06 ON=threads-1)
+machines: $(READY)  ## notebooks compared with other CPU kernels, 1, 2 and 4 threads, another Python (LESSON=06 ON=threads-1)
 	$(BIN)/python -m course_lib.authoring.machines $(UV) $(addprefix --on ,$(ON)) $(LESSON)
 
 checkpoints: $(READY)  ## train the embedded checkpoints again

@@ -3,14 +3,17 @@
 Text is, to the letter, but for what follows "≈" (tests/nbval_sanitize.cfg). Pictures are not, for a library's next
 version draws them a little differently, and progress bars are not, for they show how long something took.
 
-With `--elsewhere` the notebooks run as on another machine than the one that built them: on a processor without AVX, and
-with one thread (lessons) or four (the short solutions: four threads on two busy cores take several times as long)
-instead of two. `make machines` tries each notebook on each of these alone.
+With `--elsewhere` the notebooks run as on other machines than the one that built them, each as one: without AVX, with
+one, two or four threads, and half of them in another Python, where `make test` could prepare one. `make machines` tries
+every notebook on every machine.
 """
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from course_lib.authoring.environments import another_kernel
 
 
 def is_progress(output) -> bool:
@@ -36,14 +39,35 @@ def _compared(outputs) -> list:
     return kept
 
 
-def elsewhere(notebook: Path) -> dict[str, str]:
-    """The environment variables that make this machine another for a notebook."""
-    threads = "4" if notebook.parent.name == "solutions" else "1"
-    return {"ATEN_CPU_CAPABILITY": "default", "COURSE_THREADS": threads}
+@dataclass(frozen=True)
+class Machine:
+    """What a notebook runs on."""
+
+    threads: int
+    another_python: bool
+
+
+def elsewhere(notebook: Path) -> Machine:
+    """The machine that `--elsewhere` makes of this one for a notebook.
+
+    A lesson and its solutions are on different ones. (Four threads on two busy cores take up to three times as long:
+    lessons 01 and 05, whose tensors are small, do not mind, and solutions are short.)
+    """
+    number, solution = int(notebook.stem[:2]), notebook.parent.name == "solutions"
+    threads = 4 if solution else {1: 4, 3: 2}.get(number % 4, 1)
+    return Machine(threads, another_python=(number % 2 == 0) is not solution)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--elsewhere", action="store_true", help="run notebooks as on another machine (with --nbval)")
+    parser.addoption("--elsewhere", action="store_true", help="run notebooks as on other machines (with --nbval)")
+
+
+def pytest_terminal_summary(terminalreporter, config: pytest.Config) -> None:
+    """Says on which machines the notebooks ran."""
+    if config.getoption("nbval", False) and config.option.elsewhere:
+        other = another_kernel(config.rootpath)
+        where = f"half of them in {other[0]}" if other else "all of them in this Python, for no other is prepared"
+        terminalreporter.write_line(f"notebooks: without AVX, with one, two or four threads, {where}")
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -59,6 +83,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if not config.option.nbval_sanitize_with:
         config.option.nbval_sanitize_with = str(config.rootpath / "tests" / "nbval_sanitize.cfg")
 
+    other = another_kernel(config.rootpath)
     compare, start = IPyNbCell.compare_outputs, IPyNbFile.setup
 
     def compare_outputs(self, test, ref, skip_compare=None):
@@ -66,8 +91,14 @@ def pytest_configure(config: pytest.Config) -> None:
 
     def setup(self):
         with pytest.MonkeyPatch.context() as patch:
-            for name, value in elsewhere(self.path).items() if config.option.elsewhere else ():
-                patch.setenv(name, value)
+            if config.option.elsewhere:
+                machine = elsewhere(self.path)
+                patch.setenv("ATEN_CPU_CAPABILITY", "default")
+                patch.setenv("COURSE_THREADS", str(machine.threads))
+                if machine.another_python and other is not None:
+                    patch.setattr(config.option, "nbval_current_env", False)
+                    patch.setattr(config.option, "nbval_kernel_name", other[0])
+                    patch.setenv("JUPYTER_PATH", str(other[1]))
             for name, value in kernel_environment(config.rootpath).items():
                 patch.setenv(name, value)
             start(self)

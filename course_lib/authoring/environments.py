@@ -3,6 +3,7 @@
 Kept in build/. What runs the comparison is this environment's pytest; what is compared runs in the other one.
 """
 
+import hashlib
 import json
 import os
 import shutil
@@ -13,6 +14,8 @@ from pathlib import Path
 
 from course_lib.errors import CourseError, FileError
 from course_lib.files import write_atomically
+
+PYTHONS = ("3.13", "3.11", "3.12")  # those that the course runs on, in the order in which another one is looked for
 
 
 class EnvironmentProblem(CourseError):
@@ -105,6 +108,50 @@ def add_kernel(python: Path, name: str) -> Path:
     }
     write_atomically(share / "kernels" / name / "kernel.json", json.dumps(described))
     return share
+
+
+def kernel_with_the_course(uv: str | Path, version: str, root: Path) -> tuple[str, Path]:
+    """The locked packages and this clone on another Python, in build/pythonX.Y; made when it is not there as it should.
+
+    Returns:
+        (name, folder) of its kernel, for `compare`.
+
+    Raises:
+        FileError, EnvironmentProblem: as `make`.
+    """
+    folder = root / "build" / f"python{version}"
+    if (kernel := kernel_in(folder, root)) is not None:
+        return kernel
+    python = make(uv, folder, version, ["sync", "--require-hashes", str(root / "requirements.lock")])
+    install(uv, python, ["--no-deps", "--no-build-isolation", "--editable", str(root)])
+    share = add_kernel(python, folder.name)
+    write_atomically(folder / "made-from", _made_from(root))
+    return folder.name, share
+
+
+def kernel_in(folder: Path, root: Path) -> tuple[str, Path] | None:
+    """The kernel that `kernel_with_the_course` has put into this folder, if it was made of what is in the clone now."""
+    stamp = folder / "made-from"
+    if not stamp.is_file() or stamp.read_text(encoding="utf-8") != _made_from(root):
+        return None
+    return folder.name, folder / "share" / "course"
+
+
+def another_kernel(root: Path) -> tuple[str, Path] | None:
+    """The first kernel of another Python that was prepared in this clone."""
+    kernels = (kernel_in(root / "build" / f"python{version}", root) for version in other_pythons())
+    return next(filter(None, kernels), None)
+
+
+def other_pythons() -> list[str]:
+    """The versions among `PYTHONS` that this program does not run on."""
+    return [version for version in PYTHONS if version != f"{sys.version_info[0]}.{sys.version_info[1]}"]
+
+
+def _made_from(root: Path) -> str:
+    """The clone's place, which an environment holds, and what it asks to be installed."""
+    asked = [(root / name).read_bytes() for name in ("requirements.lock", "pyproject.toml")]
+    return f"{root}\n{hashlib.sha256(b''.join(asked)).hexdigest()}\n"
 
 
 def compare(

@@ -12,15 +12,16 @@ from pathlib import Path
 
 from course_lib.authoring import environments
 from course_lib.authoring.lessons import root_folder
-from course_lib.errors import CourseError, InputError
+from course_lib.errors import CourseError, FileError, InputError
 
 # What is set -> environment variables; of torch's CPU kernels "default" are those without AVX.
 VARIABLES = {
     "kernels": {"ATEN_CPU_CAPABILITY": "default"},
     "threads-1": {"COURSE_THREADS": "1"},
+    "threads-2": {"COURSE_THREADS": "2"},
     "threads-4": {"COURSE_THREADS": "4"},
 }
-PYTHONS = {f"python{version}": version for version in ("3.11", "3.12", "3.13")}
+PYTHONS = {f"python{version}": version for version in environments.PYTHONS}
 
 
 def chosen_notebooks(root: Path, numbers: list[str]) -> list[Path]:
@@ -36,12 +37,19 @@ def chosen_notebooks(root: Path, numbers: list[str]) -> list[Path]:
     return chosen
 
 
-def kernel_of(version: str, root: Path, uv: str) -> tuple[str, Path]:
-    """An environment with the locked packages on another Python, and its kernel for `environments.compare`."""
-    folder = root / "build" / f"python{version}"
-    python = environments.make(uv, folder, version, ["sync", "--require-hashes", str(root / "requirements.lock")])
-    environments.install(uv, python, ["--no-deps", "--no-build-isolation", "--editable", str(root)])
-    return f"python{version}", environments.add_kernel(python, f"python{version}")
+def prepare_another_python(root: Path, uv: str) -> str:
+    """Prepares the Python in which `make test` runs half of the notebooks; says which, or why there is none."""
+    why = "another Python from 3.11 to 3.13 is not on this machine"
+    for version in environments.other_pythons():
+        try:
+            environments.find_python(version)
+        except FileError:
+            continue
+        try:
+            return f"half of the notebooks run in {environments.kernel_with_the_course(uv, version, root)[0]}"
+        except environments.EnvironmentProblem as error:
+            why = str(error)
+    return f"all notebooks run in this Python: {why}"
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -49,16 +57,22 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("uv")
     parser.add_argument("numbers", nargs="*", help="numbers of lessons and exercise sets; all of them if none is given")
+    parser.add_argument("--prepare", action="store_true", help="only prepare another Python, for `make test`")
     parser.add_argument("--on", action="append", choices=[*VARIABLES, *PYTHONS], help="this setting only")
     options = parser.parse_intermixed_args(arguments)  # numbers may follow `--on`
-    here = f"python{sys.version_info[0]}.{sys.version_info[1]}"
     # Python 3.12 lies between the two that are tried.
-    settings = options.on or [*VARIABLES, *(name for name in PYTHONS if name not in (here, "python3.12"))]
+    others = [f"python{version}" for version in environments.other_pythons() if version != "3.12"]
+    settings = options.on or [*VARIABLES, *others]
     root, differing = root_folder(), []
+    if options.prepare:
+        print(prepare_another_python(root, options.uv))
+        return
     try:
         notebooks = chosen_notebooks(root, options.numbers)
         for setting in settings:
-            kernel = kernel_of(PYTHONS[setting], root, options.uv) if setting in PYTHONS else None
+            kernel = (
+                environments.kernel_with_the_course(options.uv, PYTHONS[setting], root) if setting in PYTHONS else None
+            )
             for notebook in notebooks:
                 start = time.perf_counter()
                 print(f"\n{setting}: {notebook.relative_to(root)}", flush=True)

@@ -99,17 +99,24 @@ def _changed(output, old: str, new: str):
     return output
 
 
+def test_elsewhere_is_every_kind_of_machine():
+    lessons = [elsewhere(Path("notebooks", f"{number:02d}_x.ipynb")) for number in range(1, 17)]
+    solutions = [elsewhere(Path("solutions", f"{number:02d}_x.ipynb")) for number in range(1, 17)]
+    assert {machine.threads for machine in lessons} == {1, 2, 4} and {machine.threads for machine in solutions} == {4}
+    for lesson, solution in zip(lessons, solutions, strict=True):
+        assert lesson.another_python is not solution.another_python and lesson != solution
+
+
 @pytest.mark.slow
 def test_elsewhere_is_another_machine(tmp_path: Path):
-    threads = [elsewhere(Path(room, "06_clip.ipynb"))["COURSE_THREADS"] for room in ("notebooks", "solutions")]
-    assert threads == ["1", "4"]
-    shown = "import torch\nfrom course_lib.runtime import pin_threads\npin_threads()\n"
-    shown += "print(torch.get_num_threads(), torch.backends.cpu.get_cpu_capability())"
+    shown = "import sys, torch\nfrom course_lib.runtime import pin_threads\npin_threads()\n"
+    shown += "print(torch.get_num_threads(), torch.backends.cpu.get_cpu_capability(), sys.prefix)"
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(shown, execution_count=1)])
-    notebook.cells[0].outputs = [nbformat.v4.new_output("stream", name="stdout", text="1 DEFAULT\n")]
-    notebooks.write(notebook, tmp_path / "05_shows.ipynb")
-    assert _failed(tmp_path / "05_shows.ipynb", "--elsewhere", cells=1) == set()
-    assert _failed(tmp_path / "05_shows.ipynb", cells=1) == {0}
+    output = nbformat.v4.new_output("stream", name="stdout", text=f"2 DEFAULT {sys.prefix}\n")
+    notebook.cells[0].outputs = [output]
+    notebooks.write(notebook, tmp_path / "03_shows.ipynb")
+    assert _failed(tmp_path / "03_shows.ipynb", "--elsewhere", cells=1) == set()
+    assert _failed(tmp_path / "03_shows.ipynb", cells=1) == {0}
 
 
 def _failed(path: Path, *options: str, cells: int = len(CELLS)) -> set[int]:

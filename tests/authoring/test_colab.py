@@ -107,6 +107,38 @@ def test_a_setting_and_lessons_are_chosen_together_and_what_differs_is_named(mon
     assert all(variables == {"COURSE_THREADS": "4"} for _, variables in compared)
 
 
+def test_another_python_is_used_while_it_is_made_of_what_the_clone_asks_for(tmp_path):
+    for name in ("requirements.lock", "pyproject.toml"):
+        (tmp_path / name).write_text("as it is")
+    version = environments.other_pythons()[0]
+    folder = tmp_path / "build" / f"python{version}"
+    folder.mkdir(parents=True)
+    assert environments.another_kernel(tmp_path) is None, "nothing was made"
+    (folder / "made-from").write_text(environments._made_from(tmp_path))
+    kernel = (f"python{version}", folder / "share" / "course")
+    assert environments.another_kernel(tmp_path) == kernel
+    assert environments.kernel_with_the_course("no uv", version, tmp_path) == kernel, "it is not made twice"
+    (tmp_path / "requirements.lock").write_text("something newer")
+    assert environments.another_kernel(tmp_path) is None
+    assert VERSION not in environments.other_pythons()
+
+
+def test_without_another_python_the_tests_run_in_this_one_and_say_so(tmp_path, monkeypatch):
+    def nowhere(version):
+        raise FileError(f"no Python {version}")
+
+    monkeypatch.setattr(environments, "find_python", nowhere)
+    said = machines.prepare_another_python(tmp_path, "uv")
+    assert said == "all notebooks run in this Python: another Python from 3.11 to 3.13 is not on this machine"
+
+    def fails(*_):
+        raise EnvironmentProblem("`pip sync` failed:\nno space left")
+
+    monkeypatch.setattr(environments, "find_python", lambda version: Path(sys.executable))
+    monkeypatch.setattr(environments, "kernel_with_the_course", fails)
+    assert machines.prepare_another_python(tmp_path, "uv").endswith("this Python: `pip sync` failed:\nno space left")
+
+
 @pytest.mark.slow
 def test_the_install_cell_runs_in_a_shell_that_looks_like_colab(tmp_path):
     python = Path(sys.executable)
