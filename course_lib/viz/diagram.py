@@ -1,7 +1,7 @@
 """Architecture diagrams drawn from the code: what `trace` saw of one forward pass, as boxes and arrows."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from itertools import pairwise
 
 import torch
@@ -35,7 +35,7 @@ def letters(boxes: list[Box]) -> dict[int, str]:
     return names
 
 
-def written_shape(shape: tuple[int, ...], names: Mapping[int, str], both: bool = False) -> str:
+def written_shape(shape: tuple[int | str, ...], names: Mapping[int, str], both: bool = False) -> str:
     """A shape as a reader writes it: (N, 65, 128); `both` names the second dimension too, as in (N, M) logits."""
     parts = [
         names.get(size, str(size)) if index == 0 or (both and index == 1) else str(size)
@@ -147,11 +147,14 @@ def architecture(
     bottom, top = min(layout.y.values()) - 0.3, 0.3
     width = min(8.4, (right - left) * 1.08)
     figure, (axes,) = canvas(width, (top - bottom) * 0.92 + 0.3)
-    room = WIDTH * width / (right - left)  # of a box, in inches
+    inch = width / (right - left)  # of one unit of the drawing
+    room = WIDTH * inch
     axes.set(xlim=(left, right), ylim=(bottom, top))
     axes.set_axis_off()
-    for group in dict.fromkeys(box.group for box in places if box.group):
-        _draw_group(axes, model.get_submodule(group), group, [box for box in places if box.group == group], layout)
+    groups = dict.fromkeys(box.group for box in places if box.group)
+    frames = {group: _frame([box for box in places if box.group == group], layout) for group in groups}
+    for group, frame in frames.items():
+        _draw_group(axes, model.get_submodule(group), group, frame, frames.values(), inch)
     for box in places:
         for source in box.sources:
             if source.kind != "parameter":
@@ -172,10 +175,17 @@ def _rounded(axes: Axes, x: float, y: float, width: float, height: float, radius
     axes.add_patch(FancyBboxPatch((x - width / 2, y - height / 2), width, height, boxstyle=shape, **look))
 
 
-def _draw_group(axes: Axes, holder: nn.Module, path: str, inside: list[Box], layout: Layout) -> None:
+Frame = tuple[float, float, float, float]  # left, right, bottom, top
+
+
+def _frame(inside: list[Box], layout: Layout) -> Frame:
     xs, ys = [layout.x[box] for box in inside], [layout.y[box] for box in inside]
-    low, high = min(xs) - WIDTH / 2 - 0.1, max(xs) + WIDTH / 2 + 0.1
-    under, over = min(ys) - HEIGHT / 2 - BELOW, max(ys) + HEIGHT / 2 + ABOVE
+    sides = min(xs) - WIDTH / 2 - 0.1, max(xs) + WIDTH / 2 + 0.1
+    return *sides, min(ys) - HEIGHT / 2 - BELOW, max(ys) + HEIGHT / 2 + ABOVE
+
+
+def _draw_group(axes: Axes, holder: nn.Module, path: str, frame: Frame, others: Iterable[Frame], inch: float) -> None:
+    low, high, under, over = frame
     _rounded(
         axes,
         (low + high) / 2,
@@ -191,7 +201,12 @@ def _draw_group(axes: Axes, holder: nn.Module, path: str, inside: list[Box], lay
     learned = count(sum(each.numel() for each in holder.parameters()))
     text = {"fontsize": 6.6, "color": QUIET, "va": "top", "zorder": 3}  # on both sides of the arrow that enters
     axes.text(low + 0.07, over - 0.05, path, ha="left", **text)
-    axes.text(high - 0.07, over - 0.05, f"{type(holder).__name__} · {learned}", ha="right", **text)
+    # Where another frame reaches into this one, its name stands: ours ends before it.
+    end = min([high, *(left for left, _, low_end, top in others if low < left < high and low_end < over <= top)])
+    about = f"{type(holder).__name__} · {learned}"
+    if 0.056 * (len(path) + 2 + len(about)) > (end - low) * inch:  # a letter's width at this size, in inches
+        about = learned
+    axes.text(end - 0.07, over - 0.05, about, ha="right", **text)
 
 
 def _arrow_head(axes: Axes, start: tuple[float, float], end: tuple[float, float], width: float = 1.1) -> None:
@@ -237,6 +252,8 @@ def _draw_box(axes: Axes, box: Box, layout: Layout, names: Mapping[int, str], ro
     if module:
         learned = count(box.parameters) + (", frozen" if box.frozen else "") if box.parameters else ""
         lower = " · ".join(part for part in (box.repeats or box.what, learned) if part)
+        if len(box.operations) + len(lower) > 38:  # too small to read: the title has the sum of the numbers
+            lower = box.repeats or box.what
     else:
         lower = shape
     if box.operations:

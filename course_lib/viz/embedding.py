@@ -44,9 +44,10 @@ def pushes(cosines, temperatures: Sequence[float], own: float | None = None, *, 
             "own caption",
             (float(own), 1),
             xycoords=("data", "axes fraction"),
-            xytext=(-3, -9),
+            xytext=(0, 3),
             textcoords="offset points",
-            ha="right",
+            ha="center",
+            fontsize=8,
         )
     axes.set(xlabel="cosine of picture and wrong caption", ylabel="share of the push", yscale="log", ylim=(1e-5, 1.5))
     axes.legend(loc="upper left")

@@ -595,7 +595,7 @@ def lines(
         log: a logarithmic axis for the quantity.
         chance: a dashed horizontal line.
         mark: a vertical line at this value of the quantity (the one chosen, or learned).
-        mark_label: written at that line.
+        mark_label: written above that line.
         limits: of the vertical axis.
 
     Raises:
@@ -639,8 +639,9 @@ def lines(
             mark_label,
             (mark, 1),
             xycoords=("data", "axes fraction"),
-            xytext=(3, -9),
+            xytext=(0, 3),  # above the axes, where no curve passes
             textcoords="offset points",
+            ha="center",
             fontsize=8,
             color=INK,
         )

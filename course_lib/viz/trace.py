@@ -44,7 +44,7 @@ class Box:
         operations: what is done to its sources on their way into it: "normalise", "concatenate +".
         parameters: how many numbers it learns.
         frozen: it has parameters, and none of them is trained.
-        shape: of what comes out of it.
+        shape: of what comes out of it; "…" where the parts of an output differ.
         sources: the boxes whose output goes into it.
     """
 
@@ -55,7 +55,7 @@ class Box:
     operations: str = ""
     parameters: int = 0
     frozen: bool = False
-    shape: tuple[int, ...] = ()
+    shape: tuple[int | str, ...] = ()
     sources: list["Box"] = dataclasses.field(default_factory=list)
 
     @property
@@ -136,14 +136,22 @@ def _boxes(model: nn.Module, depth: int, path: str = "") -> Iterator[tuple[str, 
             yield path + name, child
 
 
-def _outputs(result) -> dict[str, torch.Tensor]:
+def _outputs(result) -> dict[str, torch.Tensor | Mapping]:
     if isinstance(result, torch.Tensor):
         return {"output": result}
     if dataclasses.is_dataclass(result):
         result = {field.name: getattr(result, field.name) for field in dataclasses.fields(result)}
     if isinstance(result, (list, tuple)):
         result = {f"output {index + 1}": value for index, value in enumerate(result)}
-    return {str(name): value for name, value in result.items() if isinstance(value, torch.Tensor)}
+    return {str(name): value for name, value in result.items() if next(_tensors(value), None) is not None}
+
+
+def _shape(output: torch.Tensor | Mapping) -> tuple[int | str, ...]:
+    """Of a tensor; of several under one name, what their shapes have in common."""
+    shapes = [tuple(tensor.shape) for tensor in _tensors(output)]
+    if len({len(shape) for shape in shapes}) > 1:
+        return ("…",)
+    return tuple(sizes[0] if len({*sizes}) == 1 else "…" for sizes in zip(*shapes, strict=True))
 
 
 @torch.no_grad()
@@ -233,16 +241,18 @@ def trace(model: nn.Module, *inputs: torch.Tensor, depth: int = 2, **more: torch
 
     outputs = _outputs(result)
     results: list[Box] = []
-    for name, tensor in outputs.items():
-        box = Box(name, "output", shape=tuple(tensor.shape))
-        if id(tensor) in owner and owner[id(tensor)].kind in ("output", "input"):
+    for name, output in outputs.items():
+        keys = [id(tensor) for tensor in _tensors(output)]
+        box = Box(name, "output", shape=_shape(output))
+        ends = [owner[key] for key in keys if key in owner]
+        if ends and ends[0].kind in ("output", "input"):
             continue
-        if id(tensor) in owner:  # a module's own output: the box of the result hangs from it
-            box.sources = [owner[id(tensor)]]
+        if ends:  # a module's own output: the box of the result hangs from it
+            box.sources = [ends[0]]
         else:
-            received[box] = [id(tensor)]
+            received[box] = keys
         results.append(box)
-    taken = {id(outputs[box.path]): box for box in results if box in received}
+    taken = {key: box for box in results if box in received for key in received[box]}
 
     def sources(start: Iterable[int], of: Box) -> tuple[list[Box], list[str]]:
         queue, seen, boxes, operations = list(start), set(), [], []

@@ -4,10 +4,13 @@ import pytest
 import torch
 from torch import nn
 
+from course_lib.encoders.bert import BERTConfig
 from course_lib.encoders.clip_text import CLIPTextConfig
 from course_lib.encoders.clip_vit import CLIPViTConfig
 from course_lib.errors import InputError
+from course_lib.models.bert import BERTForPretraining
 from course_lib.models.clip import CLIP, CLIPConfig
+from course_lib.models.dense_detector import DenseDetector
 from course_lib.viz import style
 from course_lib.viz.diagram import architecture, arrange, count, written_shape
 from course_lib.viz.trace import trace
@@ -73,6 +76,24 @@ def test_a_dropout_that_does_nothing_is_passed_through():
     model = nn.Sequential(nn.Linear(2, 3), nn.Dropout(), nn.Linear(3, 1))
     boxes = {box.path: box for box in trace(model, torch.ones(4, 2))}
     assert "1" not in boxes and boxes["2"].sources == [boxes["0"]]
+
+
+def test_several_outputs_under_one_name_are_one_box():
+    boxes = {box.path: box for box in trace(DenseDetector(), torch.zeros(2, 3, 64, 64), depth=1)}
+    assert boxes["attributes"].kind == "output" and boxes["attributes"].shape == (2, "…", 8, 8)
+    assert [source.kind for source in boxes["attributes"].sources] == ["module"]
+
+
+def test_no_words_of_two_groups_cover_each_other():
+    model = BERTForPretraining(BERTConfig(30, width=8, layers=1, heads=2, mlp_width=8))
+    ids = torch.ones(3, 6, dtype=torch.long)
+    figure = architecture(model, ids, ids > 0)
+    figure.canvas.draw()
+    drawn = [(text.get_text(), text.get_window_extent()) for text in figure.axes[0].texts if text.get_text()]
+    names = [(text, place) for text, place in drawn if text in ("masked_language", "next_sentence")]
+    assert len(names) == 2
+    for name, place in names:
+        assert [text for text, other in drawn if text != name and place.overlaps(other)] == []
 
 
 def test_boxes_stand_below_their_sources_and_do_not_cover_each_other(clip):
