@@ -190,7 +190,8 @@ def _company(count: int, batch_size: int, mined: tuple[Tensor, Tensor] | None, g
 
 
 RERANKER = FusionConfig(word_tokenizer().vocab_size, answers=2)
-RERANKER_TRAINING = TrainingConfig(steps=1000, batch_size=64, learning_rate=2e-3, warmup_steps=30, weight_decay=0.01)
+# After a warm-up of 30 steps one run of ten never told materials apart (R@1 0.48, all others 0.69 to 0.88).
+RERANKER_TRAINING = TrainingConfig(steps=1000, batch_size=64, learning_rate=2e-3, warmup_steps=200, weight_decay=0.01)
 
 
 def train_reranker(
