@@ -1,13 +1,17 @@
-"""Attention seen: who looks at whom, as squares and as lines; and other tables of numbers as heat."""
+"""Attention seen: who looks at whom, as squares, as lines and over a picture; and other numbers as heat."""
 
 import math
 from collections.abc import Sequence
 
+import numpy as np
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
+from PIL import Image
 
 from course_lib.errors import InputError
-from course_lib.viz.figures import array
-from course_lib.viz.style import BLUE, INK, LOW_TO_HIGH, QUIET, canvas, describe
+from course_lib.viz.given import array, pictures, same_length, wrap
+from course_lib.viz.style import BLUE, HEAT, INK, LOW_TO_HIGH, QUIET, bare, canvas, describe
 
 
 def attention_heads(
@@ -178,3 +182,127 @@ def heat(
     if title:
         axes.set_title(title)
     return describe(figure, f"{title or value}: {value} for each {down} (rows) and {across} (columns), as heat.")
+
+
+def _heat_over(axes, image: np.ndarray, heat: np.ndarray, low: float, high: float, grid: bool) -> None:
+    tall, wide = image.shape[:2]
+    # Colour belongs to the heat, so the picture beneath gives up its own, and shows through where there is little heat.
+    grey = image.mean(2) / 255 * 0.6 + 0.4
+    where = {"extent": (0, wide, tall, 0)}
+    axes.imshow(grey, cmap="gray", vmin=0, vmax=1, interpolation="antialiased", **where)
+    opacity = 0.1 + 0.75 * ((heat - low) / ((high - low) or 1)).clip(0, 1)
+    smooth = "nearest" if grid else "bicubic"
+    axes.imshow(heat, cmap=HEAT, vmin=low, vmax=high, alpha=opacity, interpolation=smooth, **where)
+    axes.set(xlim=(0, wide), ylim=(tall, 0))
+
+
+def token_map(
+    images,
+    maps,
+    titles: Sequence[str] | None = None,
+    *,
+    title: str | None = None,
+    value: str = "similarity",
+    shared: bool = False,
+    beside: bool = True,
+    columns: int | None = None,
+) -> Figure:
+    """A number for each cell of a picture (a ViT's patches, a CNN's grid), as heat over the picture.
+
+    Args:
+        images: N pictures; or one, used for all maps.
+        maps: (N, h, w), or (N, h * w) of a square grid (without class token).
+        titles: one per map.
+        title: over all.
+        value: what the numbers are.
+        shared: one scale of colours for all maps, with a bar; else each map from its least to its most.
+        beside: show the picture itself next to its heat (with one picture for all maps: once, at the left).
+        columns: pairs (or maps) side by side.
+
+    Raises:
+        InputError: no square grid, or as many maps as neither 1 nor the number of pictures.
+    """
+    maps = array(maps, "maps")
+    if maps.ndim == 2:
+        side = math.isqrt(maps.shape[1])
+        if side * side != maps.shape[1]:
+            raise InputError(
+                f"{maps.shape[1]} numbers are no square grid: leave the class token out, or give maps as (N, h, w)"
+            )
+        maps = maps.reshape(-1, side, side)
+    if maps.ndim != 3:
+        raise InputError(f"maps should have shape (N, h, w), and have {maps.shape}")
+    if isinstance(images, Image.Image) or getattr(images, "ndim", 4) == 3:
+        images = [images]
+    images = pictures(images)
+    if len(images) not in (1, len(maps)):
+        raise InputError(f"{len(images)} pictures for {len(maps)} maps: give one for all, or one each")
+    if titles is not None:
+        same_length("titles", titles, len(maps), "maps")
+    once = len(images) == 1 and len(maps) > 1
+    panels: list[tuple[int, np.ndarray | None, str]] = []  # (picture, heat or None for the picture itself, title)
+    for index, heat in enumerate(maps):
+        if beside and (index == 0 or not once):
+            panels.append((0 if once else index, None, ""))
+        panels.append((0 if once else index, heat, str(titles[index]) if titles is not None else ""))
+    columns = columns * (2 if beside and not once else 1) if columns else min(len(panels), 8 if len(panels) == 8 else 6)
+    rows = math.ceil(len(panels) / columns)
+    size = min(2.1, 7.8 / columns)
+    tall = max(image.shape[0] / image.shape[1] for image in images)
+    height = rows * (size * tall + (0.22 if titles is not None else 0.06)) + (0.28 if title else 0)
+    figure, axes = canvas(size * columns + (0.7 if shared else 0), height, rows, columns)
+    for place, panel in zip(axes, panels + [None] * (len(axes) - len(panels)), strict=True):
+        bare(place)
+        if panel is None:
+            place.set_visible(False)
+            continue
+        which, heat, text = panel
+        if heat is None:
+            place.imshow(images[which], interpolation="nearest" if images[which].shape[0] <= 100 else "antialiased")
+        else:
+            low, high = (maps.min(), maps.max()) if shared else (heat.min(), heat.max())
+            _heat_over(place, images[which], heat, low, high, grid=heat.shape[0] <= 24)
+        place.set_xlabel(wrap(text, int(size * 14)), fontsize=8, labelpad=3)
+    if shared:
+        scale = ScalarMappable(Normalize(maps.min(), maps.max()), HEAT)  # solid, where the maps let the picture through
+        bar = figure.colorbar(scale, ax=axes, fraction=0.03, pad=0.02)
+        bar.outline.set_visible(False)
+        bar.set_label(value, fontsize=8)
+    if title:
+        figure.suptitle(title, x=0.01, ha="left")
+    told = f" for {'; '.join(map(str, titles))}" if titles is not None else ""
+    return describe(
+        figure,
+        f"{title or 'Map'}: {value} of each cell of a {maps.shape[1]} by {maps.shape[2]} grid, "
+        f"as heat over the picture{told}; the redder the higher.",
+    )
+
+
+def attention_map(
+    image,
+    attention,
+    titles: Sequence[str] | None = None,
+    *,
+    grid: tuple[int, int] | None = None,
+    title: str | None = None,
+) -> Figure:
+    """What one query (the class token, a word) attends to: a map per head over one picture.
+
+    Args:
+        image: the picture.
+        attention: (heads, h * w), (heads, h, w), or (h * w,) of one head: weights over the patches, class token left
+            out.
+        titles: one per head; "head 1" and so on when left out.
+        grid: (h, w), where it is not square.
+        title: over all.
+    """
+    weights = array(attention, "attention")
+    weights = weights[None] if weights.ndim == 1 else weights
+    if weights.min() < 0:
+        raise InputError("attention weights are not negative: give them after the softmax")
+    if grid is not None and weights.ndim == 2:
+        if grid[0] * grid[1] != weights.shape[1]:
+            raise InputError(f"a grid of {grid[0]} by {grid[1]} has not {weights.shape[1]} cells")
+        weights = weights.reshape(-1, *grid)
+    names = titles if titles is not None else [f"head {index + 1}" for index in range(len(weights))]
+    return token_map([image], weights, names, title=title or "Attention", value="attention")

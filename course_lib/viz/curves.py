@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from course_lib.errors import InputError
-from course_lib.viz.figures import array
+from course_lib.viz.given import array
 from course_lib.viz.live import smooth
 from course_lib.viz.style import BLUE, INK, LOW_TO_HIGH, ORANGE, PALETTE, QUIET, canvas, describe
 

@@ -1,24 +1,18 @@
-"""The figures of the lessons. Each takes arrays or tensors, and returns a matplotlib Figure that `show` displays."""
+"""The figures that most lessons draw: pictures, bars, lines. `show` displays what they return."""
 
 import math
-import textwrap
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from PIL import Image
 
 from course_lib.errors import InputError
-from course_lib.viz.live import LiveCurve, learning_curve
+from course_lib.viz.given import array, pictures, same_length, shorten, wrap
 from course_lib.viz.style import (
     BLUE,
     GREEN,
-    HEAT,
     INK,
-    LOW_TO_HIGH,
     ORANGE,
     PALETTE,
     QUIET,
@@ -27,102 +21,7 @@ from course_lib.viz.style import (
     canvas,
     describe,
     empty_figure,
-    show,
 )
-
-__all__ = [
-    "LiveCurve",
-    "attention_map",
-    "bars",
-    "compare",
-    "embedding_scatter",
-    "image_grid",
-    "learning_curve",
-    "lines",
-    "predictions",
-    "principal_components",
-    "prompt_comparison",
-    "show",
-    "similarity_matrix",
-    "softmax_at",
-    "token_map",
-    "trade_off",
-    "two_softmaxes",
-]
-
-
-def array(values, name: str, dimensions: int | None = None) -> np.ndarray:
-    """A NumPy array of finite numbers, out of a tensor on any device, an array or nested lists.
-
-    Raises:
-        InputError: not numbers, not finite, empty, or not with as many dimensions as wanted.
-    """
-    try:
-        if hasattr(values, "detach"):
-            values = values.detach().float().cpu().numpy()
-        result = np.asarray(values, dtype=float)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{name} should be numbers, all rows of one length") from error
-    if dimensions is not None and result.ndim != dimensions:
-        raise InputError(f"{name} should have {dimensions} dimensions, and has shape {result.shape}")
-    if not result.size:
-        raise InputError(f"{name} is empty: there is nothing to draw")
-    if not np.isfinite(result).all():
-        raise InputError(f"{name} holds values that are not finite (nan or inf): look for where they arise first")
-    return result
-
-
-def picture(image) -> np.ndarray:
-    """One picture as uint8 (H, W, 3).
-
-    Args:
-        image: PIL, uint8 (H, W, 3) or (H, W), or floats in [0, 1] as (H, W, 3) or (3, H, W).
-
-    Raises:
-        InputError: it is none of these.
-    """
-    if isinstance(image, Image.Image):
-        return np.asarray(image.convert("RGB"))
-    if hasattr(image, "detach"):
-        image = image.detach().cpu().numpy()
-    image = np.asarray(image)
-    if image.ndim == 3 and image.shape[0] == 3 and image.shape[2] != 3:
-        image = image.transpose(1, 2, 0)
-    if image.ndim == 2:
-        image = np.repeat(image[:, :, None], 3, axis=2)
-    if image.ndim != 3 or image.shape[2] != 3 or not image.size:
-        raise InputError(f"a picture has shape (H, W, 3), and this has {image.shape}")
-    if image.dtype == np.uint8:
-        return image
-    if not np.issubdtype(image.dtype, np.floating) or not np.isfinite(image).all():
-        raise InputError(f"a picture holds bytes, or finite floats from 0 to 1; this holds {image.dtype}")
-    if image.min() < -1e-3 or image.max() > 1 + 1e-3:
-        raise InputError(
-            f"a picture of floats lies between 0 and 1, and this between {image.min():.2f} and {image.max():.2f}: "
-            "undo the normalisation (times std, plus mean) before you draw it"
-        )
-    return (image.clip(0, 1) * 255).round().astype(np.uint8)
-
-
-def pictures(images) -> list[np.ndarray]:
-    """Several pictures, each as `picture` gives it; never none."""
-    result = [picture(image) for image in images]
-    if not result:
-        raise InputError("there is no picture to draw")
-    return result
-
-
-def _same_length(name: str, values: Sequence, count: int, of: str) -> None:
-    if len(values) != count:
-        raise InputError(f"{name} has {len(values)} entries for {count} {of}")
-
-
-def _wrap(text, width: int) -> str:
-    return "\n".join(textwrap.wrap(str(text), max(width, 6), break_long_words=False)) or str(text)
-
-
-def _shorten(text, width: int) -> str:
-    return str(text) if len(str(text)) <= width else str(text)[: width - 2] + " …"
 
 
 def _box(axes, box, colour: str, label: str | None, width: int) -> None:
@@ -144,10 +43,6 @@ def _box(axes, box, colour: str, label: str | None, width: int) -> None:
             ha="right" if right else "left",
             bbox={"boxstyle": "square,pad=0.25", "facecolor": colour, "edgecolor": "none"},
         )
-
-
-def _frame(axes, row: int, column: int, width: float) -> None:
-    axes.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, fill=False, edgecolor=ORANGE, linewidth=width))
 
 
 def image_grid(
@@ -178,11 +73,11 @@ def image_grid(
     count = len(images)
     for name, values in (("titles", titles), ("boxes", boxes), ("marks", marks)):
         if values is not None:
-            _same_length(name, values, count, "pictures")
+            same_length(name, values, count, "pictures")
     columns = min(count, columns or (count if count <= 5 else 4 if count in (7, 8) else 6))
     rows = math.ceil(count / columns)
     size = size or min(2.6, 7.8 / columns)
-    wrapped = [_wrap(text, int(size * 14)) for text in titles] if titles is not None else [""] * count
+    wrapped = [wrap(text, int(size * 14)) for text in titles] if titles is not None else [""] * count
     tall = [
         size * max(image.shape[0] / image.shape[1] for image in images[row * columns : (row + 1) * columns])
         for row in range(rows)
@@ -226,118 +121,6 @@ def image_grid(
     return describe(figure, f"{title or 'Pictures'}: {count} picture{'s' * (count > 1)}{said}.")
 
 
-def similarity_matrix(
-    matrix,
-    images=None,
-    labels: Sequence[str] | None = None,
-    *,
-    rows: Sequence[str] | None = None,
-    title: str | None = None,
-    value: str = "cosine similarity",
-    digits: int = 2,
-    limits: tuple[float, float] | None = None,
-    mark: str | None = None,
-) -> Figure:
-    """A matrix of every picture against every text, with the pictures as rows and the texts as columns.
-
-    Args:
-        matrix: (N, M) similarities, logits or probabilities.
-        images: N pictures, drawn beside the rows.
-        labels: M texts, written over the columns.
-        rows: N names of the rows, where there are no pictures.
-        title: of the figure.
-        value: what the numbers are; named at the colour bar.
-        digits: decimals; the numbers are written into the cells as long as there are at most 10 columns.
-        limits: (lowest, highest) of the colours; the matrix's own when left out.
-        mark: "diagonal" frames the matching pairs, "best" the highest cell of each row.
-
-    Raises:
-        InputError: images, labels or rows do not fit the matrix.
-    """
-    matrix = array(matrix, "the matrix", 2)
-    height, width = matrix.shape
-    if images is not None:
-        images = pictures(images)
-        _same_length("images", images, height, "rows")
-    if rows is not None:
-        _same_length("rows", rows, height, "rows")
-    if labels is not None:
-        _same_length("labels", labels, width, "columns")
-    if mark not in (None, "diagonal", "best"):
-        raise InputError(f"mark is {mark!r}; it can be 'diagonal', 'best' or left out")
-    cell = min(0.62, (5.0 if labels is not None or images is not None else 3.3) / max(height, width))
-    columns = [_shorten(text, 46) for text in labels] if labels is not None else []
-    # Slanted labels stand over the matrix and reach out to its right: the last one by its own length.
-    top = 0.12 + 0.036 * max(map(len, columns), default=0)
-    reach = max((0.05 * len(text) - (width - 1 - place) * cell for place, text in enumerate(columns)), default=0)
-    left = cell if images is not None else (max(len(str(text)) for text in rows) * 0.062 if rows is not None else 0.3)
-    across = max(3.0, width * cell + left + (max(reach, 0.3) if columns else 1.3))
-    figure, (axes,) = canvas(
-        across, max(1.6, height * cell + top + (0.55 if columns else 0) + (0.3 if title else 0.05))
-    )
-    drawn = axes.imshow(matrix, cmap=LOW_TO_HIGH, **({"vmin": limits[0], "vmax": limits[1]} if limits else {}))
-    axes.grid(False)
-    for spine in axes.spines.values():
-        spine.set_visible(False)
-    axes.set_xticks(range(width) if labels is not None else [])
-    axes.set_yticks(range(height) if rows is not None else [])
-    if labels is not None:
-        axes.set_xticklabels(
-            columns,
-            rotation=38,
-            ha="left",
-            rotation_mode="anchor",
-            fontsize=7.5,
-        )
-        axes.xaxis.tick_top()
-    if rows is not None:
-        axes.set_yticklabels(rows, fontsize=8)
-    if labels is None and rows is None and images is None:
-        axes.set_xlabel("texts")
-        axes.set_ylabel("pictures")
-    for index, image in enumerate(images or ()):
-        side = 0.9
-        tall, wide = image.shape[:2]
-        spot = axes.inset_axes(
-            (-1.5 - side / 2, index - side / 2 * min(1, tall / wide), side, side * min(1, tall / wide)),
-            transform=axes.transData,
-        )
-        bare(spot).imshow(image, aspect="auto")
-        spot.set_in_layout(True)
-    if images is not None:
-        axes.set_xlim(-2.05, width - 0.5)
-    low, high = drawn.get_clim()
-    if width <= 10 and height <= 16:
-        for row in range(height):
-            for column in range(width):
-                dark = (matrix[row, column] - low) / ((high - low) or 1) > 0.55
-                axes.text(
-                    column,
-                    row,
-                    f"{matrix[row, column]:.{digits}f}",
-                    ha="center",
-                    va="center",
-                    fontsize=7.5,
-                    color="white" if dark else INK,
-                )
-    if mark:
-        for row in range(min(height, width) if mark == "diagonal" else height):
-            column = row if mark == "diagonal" else int(matrix[row].argmax())
-            _frame(axes, row, column, 1.8 if cell > 0.2 else 1)
-    where = {"location": "bottom", "shrink": 0.6, "aspect": 30} if columns else {"aspect": 22}
-    bar = figure.colorbar(drawn, ax=axes, fraction=0.04, pad=0.02, **where)
-    bar.outline.set_visible(False)
-    bar.set_label(value, fontsize=8)
-    if title:
-        figure.suptitle(title, x=0.01, ha="left")
-    framed = {"diagonal": "; the matching pairs are framed", "best": "; the highest of each row is framed"}
-    return describe(
-        figure,
-        f"{title or 'Similarity matrix'}: {value} of {height} pictures (rows) with {width} texts (columns), "
-        f"the darker the higher{framed.get(mark, '')}.",
-    )
-
-
 def predictions(
     images,
     probabilities,
@@ -361,10 +144,10 @@ def predictions(
         InputError: shapes that do not fit, or rows that are no probabilities.
     """
     images, probabilities = pictures(images), array(probabilities, "probabilities", 2)
-    _same_length("probabilities", probabilities, len(images), "pictures")
-    _same_length("labels", labels, probabilities.shape[1], "columns of probabilities")
+    same_length("probabilities", probabilities, len(images), "pictures")
+    same_length("labels", labels, probabilities.shape[1], "columns of probabilities")
     if truths is not None:
-        _same_length("truths", truths, len(images), "pictures")
+        same_length("truths", truths, len(images), "pictures")
     if probabilities.min() < 0 or probabilities.max() > 1 + 1e-4:
         raise InputError("probabilities lie between 0 and 1: take the softmax of the logits first")
     top = min(top, len(labels))
@@ -392,7 +175,7 @@ def predictions(
             wrong = truths is not None and place == 0 and not right
             tint = tints["right" if right else "wrong" if wrong else "other"]
             below.barh(place, probabilities[index, label], color=tint, height=0.78)
-            name = below.text(0.02, place, _shorten(labels[label], 32), va="center", fontsize=7, color=INK)
+            name = below.text(0.02, place, shorten(labels[label], 32), va="center", fontsize=7, color=INK)
             name.set_in_layout(False)  # a long name may run over its bar, and should not squeeze it
         below.set(xlim=(0, 1), ylim=(top - 0.4, -0.6))
         bare(below).set_facecolor("#F3F5F7")
@@ -434,7 +217,7 @@ def bars(
     if highlight is not None and highlight not in values:
         raise InputError(f"highlight is {highlight!r}, which is none of the bars: {', '.join(names)}")
     reference = dict(reference or {})
-    wrapped = [_wrap(name, 42) for name in names]
+    wrapped = [wrap(name, 42) for name in names]
     text_lines = sum(max(1, name.count("\n") + 1) for name in wrapped)
     figure, (axes,) = canvas(6.6, 0.62 + 0.2 * text_lines + 0.09 * len(names) + (0.2 if reference else 0))
     tint = [ORANGE if name == highlight else BLUE for name in names]
@@ -560,7 +343,7 @@ def compare(
         low = min(low, chance)
     margin = 0.06 * ((high - low) or 1)
     axes.set(xlim=limits or (low - margin, high + margin), ylim=(len(methods) - 0.5, -0.5), xlabel=value)
-    axes.set_yticks(rows, [_wrap(method, 34) for method in methods])
+    axes.set_yticks(rows, [wrap(method, 34) for method in methods])
     axes.spines["left"].set_visible(False)
     figure.legend(*axes.get_legend_handles_labels(), loc="outside upper right", ncols=len(sets), handletextpad=0.2)
     if title:
@@ -655,49 +438,6 @@ def lines(
     return describe(figure, f"{title or value}: {value} of {', '.join(series)} over {across or 'x'}, as lines.")
 
 
-def softmax_at(
-    logits, temperatures: Sequence[float], labels: Sequence[str] | None = None, *, title: str | None = None
-) -> Figure:
-    """The same similarities through a softmax at several temperatures: from one winner to all alike.
-
-    Args:
-        logits: (C,) similarities.
-        temperatures: what they are divided by; each gives a panel.
-        labels: C names.
-        title: over all.
-
-    Raises:
-        InputError: a temperature that is not positive, or labels that do not fit.
-    """
-    logits = array(logits, "similarities", 1)
-    if not len(temperatures) or min(temperatures) <= 0:
-        raise InputError("temperatures are positive numbers, one at least")
-    if labels is not None:
-        _same_length("labels", labels, len(logits), "similarities")
-    count = len(temperatures)
-    names = labels if labels is not None else [str(index) for index in range(len(logits))]
-    height = 0.75 + 0.23 * len(logits) + (0.25 if title else 0)
-    figure, axes = canvas(min(8.0, 1.4 + 1.75 * count), height, 1, count, sharey=True)
-    for place, temperature in zip(axes, temperatures, strict=True):
-        scaled = logits / temperature
-        weights = np.exp(scaled - scaled.max())
-        place.barh(range(len(logits)), weights / weights.sum(), color=BLUE, height=0.72)
-        place.set(xlim=(0, 1), ylim=(len(logits) - 0.4, -0.6))
-        place.set_xticks([0, 0.5, 1])
-        place.set_title(f"temperature {temperature:g}", fontsize=8.5)
-        place.grid(False, axis="y")
-        place.set_yticks(range(len(logits)), names)
-    if title:
-        figure.suptitle(title, x=0.01, ha="left")
-    figure.supxlabel("probability", fontsize=8.5)
-    named = ", ".join(f"{temperature:g}" for temperature in temperatures)
-    return describe(
-        figure,
-        f"{title or 'Softmax and temperature'}: {len(logits)} probabilities as bars at temperatures {named}; "
-        "the lower the temperature, the more the highest similarity takes.",
-    )
-
-
 def trade_off(
     paths: Mapping[str, Sequence[tuple[float, float]]],
     *,
@@ -728,7 +468,7 @@ def trade_off(
         else:
             axes.plot(*points.T, marker="o", color=colour, label=name)
         if labels and name in labels:
-            _same_length(f"labels of {name}", labels[name], len(points), "points")
+            same_length(f"labels of {name}", labels[name], len(points), "points")
             for text, point in zip(labels[name], points, strict=True):
                 axes.annotate(text, point, xytext=(5, 5), textcoords="offset points", fontsize=7.5, color=QUIET)
     axes.set(xlabel=across, ylabel=value)
@@ -737,251 +477,3 @@ def trade_off(
     if title:
         axes.set_title(title)
     return describe(figure, f"{title or 'Trade-off'}: {value} over {across} for {', '.join(paths)}.")
-
-
-def _heat_over(axes, image: np.ndarray, heat: np.ndarray, low: float, high: float, grid: bool) -> None:
-    tall, wide = image.shape[:2]
-    # Colour belongs to the heat, so the picture beneath gives up its own, and shows through where there is little heat.
-    grey = image.mean(2) / 255 * 0.6 + 0.4
-    where = {"extent": (0, wide, tall, 0)}
-    axes.imshow(grey, cmap="gray", vmin=0, vmax=1, interpolation="antialiased", **where)
-    opacity = 0.1 + 0.75 * ((heat - low) / ((high - low) or 1)).clip(0, 1)
-    smooth = "nearest" if grid else "bicubic"
-    axes.imshow(heat, cmap=HEAT, vmin=low, vmax=high, alpha=opacity, interpolation=smooth, **where)
-    axes.set(xlim=(0, wide), ylim=(tall, 0))
-
-
-def token_map(
-    images,
-    maps,
-    titles: Sequence[str] | None = None,
-    *,
-    title: str | None = None,
-    value: str = "similarity",
-    shared: bool = False,
-    beside: bool = True,
-    columns: int | None = None,
-) -> Figure:
-    """A number for each cell of a picture (a ViT's patches, a CNN's grid), as heat over the picture.
-
-    Args:
-        images: N pictures; or one, used for all maps.
-        maps: (N, h, w), or (N, h * w) of a square grid (without class token).
-        titles: one per map.
-        title: over all.
-        value: what the numbers are.
-        shared: one scale of colours for all maps, with a bar; else each map from its least to its most.
-        beside: show the picture itself next to its heat (with one picture for all maps: once, at the left).
-        columns: pairs (or maps) side by side.
-
-    Raises:
-        InputError: no square grid, or as many maps as neither 1 nor the number of pictures.
-    """
-    maps = array(maps, "maps")
-    if maps.ndim == 2:
-        side = math.isqrt(maps.shape[1])
-        if side * side != maps.shape[1]:
-            raise InputError(
-                f"{maps.shape[1]} numbers are no square grid: leave the class token out, or give maps as (N, h, w)"
-            )
-        maps = maps.reshape(-1, side, side)
-    if maps.ndim != 3:
-        raise InputError(f"maps should have shape (N, h, w), and have {maps.shape}")
-    if isinstance(images, Image.Image) or getattr(images, "ndim", 4) == 3:
-        images = [images]
-    images = pictures(images)
-    if len(images) not in (1, len(maps)):
-        raise InputError(f"{len(images)} pictures for {len(maps)} maps: give one for all, or one each")
-    if titles is not None:
-        _same_length("titles", titles, len(maps), "maps")
-    once = len(images) == 1 and len(maps) > 1
-    panels: list[tuple[int, np.ndarray | None, str]] = []  # (picture, heat or None for the picture itself, title)
-    for index, heat in enumerate(maps):
-        if beside and (index == 0 or not once):
-            panels.append((0 if once else index, None, ""))
-        panels.append((0 if once else index, heat, str(titles[index]) if titles is not None else ""))
-    columns = columns * (2 if beside and not once else 1) if columns else min(len(panels), 8 if len(panels) == 8 else 6)
-    rows = math.ceil(len(panels) / columns)
-    size = min(2.1, 7.8 / columns)
-    tall = max(image.shape[0] / image.shape[1] for image in images)
-    height = rows * (size * tall + (0.22 if titles is not None else 0.06)) + (0.28 if title else 0)
-    figure, axes = canvas(size * columns + (0.7 if shared else 0), height, rows, columns)
-    for place, panel in zip(axes, panels + [None] * (len(axes) - len(panels)), strict=True):
-        bare(place)
-        if panel is None:
-            place.set_visible(False)
-            continue
-        which, heat, text = panel
-        if heat is None:
-            place.imshow(images[which], interpolation="nearest" if images[which].shape[0] <= 100 else "antialiased")
-        else:
-            low, high = (maps.min(), maps.max()) if shared else (heat.min(), heat.max())
-            _heat_over(place, images[which], heat, low, high, grid=heat.shape[0] <= 24)
-        place.set_xlabel(_wrap(text, int(size * 14)), fontsize=8, labelpad=3)
-    if shared:
-        scale = ScalarMappable(Normalize(maps.min(), maps.max()), HEAT)  # solid, where the maps let the picture through
-        bar = figure.colorbar(scale, ax=axes, fraction=0.03, pad=0.02)
-        bar.outline.set_visible(False)
-        bar.set_label(value, fontsize=8)
-    if title:
-        figure.suptitle(title, x=0.01, ha="left")
-    told = f" for {'; '.join(map(str, titles))}" if titles is not None else ""
-    return describe(
-        figure,
-        f"{title or 'Map'}: {value} of each cell of a {maps.shape[1]} by {maps.shape[2]} grid, "
-        f"as heat over the picture{told}; the redder the higher.",
-    )
-
-
-def attention_map(
-    image,
-    attention,
-    titles: Sequence[str] | None = None,
-    *,
-    grid: tuple[int, int] | None = None,
-    title: str | None = None,
-) -> Figure:
-    """What one query (the class token, a word) attends to: a map per head over one picture.
-
-    Args:
-        image: the picture.
-        attention: (heads, h * w), (heads, h, w), or (h * w,) of one head: weights over the patches, class token left
-            out.
-        titles: one per head; "head 1" and so on when left out.
-        grid: (h, w), where it is not square.
-        title: over all.
-    """
-    weights = array(attention, "attention")
-    weights = weights[None] if weights.ndim == 1 else weights
-    if weights.min() < 0:
-        raise InputError("attention weights are not negative: give them after the softmax")
-    if grid is not None and weights.ndim == 2:
-        if grid[0] * grid[1] != weights.shape[1]:
-            raise InputError(f"a grid of {grid[0]} by {grid[1]} has not {weights.shape[1]} cells")
-        weights = weights.reshape(-1, *grid)
-    names = titles if titles is not None else [f"head {index + 1}" for index in range(len(weights))]
-    return token_map([image], weights, names, title=title or "Attention", value="attention")
-
-
-def principal_components(vectors, count: int = 2) -> tuple[np.ndarray, np.ndarray]:
-    """The directions along which vectors differ most, by the singular value decomposition of the centred matrix.
-
-    Args:
-        vectors: (N, D).
-        count: how many directions.
-
-    Returns:
-        coordinates (N, count), and the share of the variance each direction holds (count,). The sign of a direction,
-        which the decomposition leaves open, is set so that its largest coordinate is positive.
-    """
-    vectors = array(vectors, "vectors", 2)
-    if not 0 < count <= min(vectors.shape):
-        raise InputError(f"vectors of shape {vectors.shape} have at most {min(vectors.shape)} components, not {count}")
-    left, singular, _ = np.linalg.svd(vectors - vectors.mean(0), full_matrices=False)
-    points = left[:, :count] * singular[:count]
-    points = points * np.where(points[np.abs(points).argmax(0), np.arange(count)] < 0, -1, 1)
-    return points, singular[:count] ** 2 / max((singular**2).sum(), 1e-30)
-
-
-def embedding_scatter(
-    groups: Mapping[str, object], *, joined: bool = True, title: str | None = None, labels: Sequence[str] | None = None
-) -> Figure:
-    """Embeddings seen from the two directions in which they differ most; pictures and texts as two groups.
-
-    Args:
-        groups: name -> (N, D) embeddings, all of one D.
-        joined: a thin line from each row of the first group to the same row of the second: the matching pairs.
-        title: of the figure.
-        labels: N short texts, written at the points of the first group.
-
-    Raises:
-        InputError: embeddings of different widths, or pairs to join that are not equally many.
-    """
-    if not groups:
-        raise InputError("there is no group of embeddings to draw")
-    vectors = [array(values, name, 2) for name, values in groups.items()]
-    if len({part.shape[1] for part in vectors}) > 1:
-        raise InputError(f"embeddings of one space have one width: got {[part.shape for part in vectors]}")
-    joined = joined and len(vectors) > 1
-    if joined and len(vectors[0]) != len(vectors[1]):
-        raise InputError(
-            f"{len(vectors[0])} and {len(vectors[1])} rows make no pairs: give equally many, or joined=False"
-        )
-    points, shares = principal_components(np.concatenate(vectors), 2)
-    parts = np.split(points, np.cumsum([len(part) for part in vectors])[:-1])
-    wide, tall = np.ptp(points, axis=0)
-    figure, (axes,) = canvas(5.6, float(np.clip(5.0 * tall / (wide or 1) + 1.0, 2.4, 4.6)))
-    if joined:
-        for one, other in zip(parts[0], parts[1], strict=True):
-            axes.plot(*np.stack([one, other]).T, color="#B9C0C7", linewidth=0.6, alpha=0.7, zorder=1)
-    for index, (name, part) in enumerate(zip(groups, parts, strict=True)):
-        axes.scatter(
-            *part.T,
-            s=26,
-            marker="osD^vP"[index % 6],
-            color=PALETTE[index % len(PALETTE)],
-            label=name,
-            zorder=2,
-            edgecolor="white",
-            linewidth=0.4,
-        )
-    if labels is not None:
-        _same_length("labels", labels, len(parts[0]), "points")
-        for text, point in zip(labels, parts[0], strict=True):
-            axes.annotate(text, point, xytext=(4, 3), textcoords="offset points", fontsize=7)
-    axes.set(xlabel="first principal component", ylabel="second principal component")
-    axes.set_aspect("equal", adjustable="datalim")
-    axes.legend(loc="best")
-    if title:
-        axes.set_title(title)
-    lined = ", each matching pair joined by a line" if joined else ""
-    return describe(
-        figure,
-        f"{title or 'Embeddings'}: {' and '.join(groups)} as points in the plane of their two principal "
-        f"components{lined}.",
-    )
-
-
-def two_softmaxes(matrix, *, title: str | None = None) -> Figure:
-    """Where the gradient of CLIP's loss comes from: the two softmaxes of one matrix of logits, by row and by column.
-
-    Args:
-        matrix: (N, N) logits, pictures as rows.
-        title: over all.
-    """
-    matrix = array(matrix, "logits", 2)
-    if matrix.shape[0] != matrix.shape[1]:
-        raise InputError(f"one text for each picture gives a square matrix, and this has shape {matrix.shape}")
-    figure, axes = canvas(7.4, 2.9 + (0.3 if title else 0), 1, 3)
-    panels = (("logits", matrix), ("softmax of each row", None), ("softmax of each column", None))
-    for index, (place, (name, values)) in enumerate(zip(axes, panels, strict=True)):
-        if index:
-            exponent = np.exp(matrix - matrix.max(2 - index, keepdims=True))
-            values = exponent / exponent.sum(2 - index, keepdims=True)
-        scale = {} if not index else {"vmin": 0, "vmax": 1}
-        bare(place).imshow(values, cmap=LOW_TO_HIGH, **scale)
-        place.set_title(name, fontsize=9)
-        if len(matrix) <= 8:
-            low, high = (values.min(), values.max()) if not index else (0, 1)
-            for row in range(len(matrix)):
-                for column in range(len(matrix)):
-                    dark = (values[row, column] - low) / ((high - low) or 1) > 0.55
-                    place.text(
-                        column,
-                        row,
-                        f"{values[row, column]:.1f}" if not index else f"{values[row, column]:.2f}",
-                        ha="center",
-                        va="center",
-                        fontsize=7,
-                        color="white" if dark else INK,
-                    )
-        for row in range(len(matrix)):
-            _frame(place, row, row, 1.6)
-    if title:
-        figure.suptitle(title, x=0.01, ha="left")
-    return describe(
-        figure,
-        f"{title or 'Two softmaxes of one matrix'}: {len(matrix)} by {len(matrix)} logits, their softmax along rows "
-        "(which text belongs to this picture?) and along columns (which picture belongs to this text?); "
-        "the matching pairs are framed.",
-    )

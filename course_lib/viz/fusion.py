@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from course_lib.errors import InputError
-from course_lib.viz.figures import array, picture
+from course_lib.viz.given import array, picture
 from course_lib.viz.style import BLUE, INK, LOW_TO_HIGH, ORANGE, PALETTE, QUIET, bare, canvas, describe
 
 BELOW_AND_ABOVE = LinearSegmentedColormap.from_list(

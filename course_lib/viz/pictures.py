@@ -8,8 +8,21 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from course_lib.errors import InputError
-from course_lib.viz.figures import _frame, _same_length, array, picture, pictures
-from course_lib.viz.style import BLUE, HEAT, INK, LOW_TO_HIGH, ORANGE, PALETTE, QUIET, VERMILION, bare, canvas, describe
+from course_lib.viz.given import array, picture, pictures, same_length
+from course_lib.viz.style import (
+    BLUE,
+    HEAT,
+    INK,
+    LOW_TO_HIGH,
+    ORANGE,
+    PALETTE,
+    QUIET,
+    VERMILION,
+    bare,
+    canvas,
+    describe,
+    frame_cell,
+)
 
 __all__ = [
     "assignment",
@@ -79,7 +92,7 @@ def filters(image, kernels: Mapping[str, object], maps, *, title: str | None = N
         title: over all.
     """
     image = picture(image)
-    _same_length("maps", maps, len(kernels), "kernels")
+    same_length("maps", maps, len(kernels), "kernels")
     count = len(kernels) + 1
     figure, axes = canvas(min(8.0, 1.6 * count), 3.0 + (0.25 if title else 0), 2, count, height_ratios=[0.62, 1])
     axes[0].set_visible(False)
@@ -126,7 +139,7 @@ def receptive_fields(
         title: over all.
     """
     image, maps = picture(image), array(maps, "maps", 3)
-    _same_length("boxes", boxes, len(maps), "maps")
+    same_length("boxes", boxes, len(maps), "maps")
     height, width = image.shape[:2]
     figure, axes = canvas(8.0, 8.0 / len(maps) + (0.35 if titles else 0.1) + (0.25 if title else 0), 1, len(maps))
     for index, (place, heat) in enumerate(zip(axes, maps, strict=True)):
@@ -272,7 +285,7 @@ def masks_over(images, masks, labels=None, *, title: str | None = None) -> Figur
         title: over all.
     """
     images = pictures(images)
-    _same_length("masks", masks, len(images), "pictures")
+    same_length("masks", masks, len(images), "pictures")
     size = min(2.6, 8.0 / len(images))
     figure, axes = canvas(size * len(images), size + (0.35 if title else 0.1), 1, len(images))
     for index, (place, image) in enumerate(zip(axes, images, strict=True)):
@@ -307,7 +320,7 @@ def overlaps(pairs: Sequence[tuple[Sequence[float], Sequence[float]]], texts: Se
         pairs: boxes (left, top, right, bottom) between 0 and 1.
         texts: what is said below each.
     """
-    _same_length("texts", texts, len(pairs), "pairs")
+    same_length("texts", texts, len(pairs), "pairs")
     figure, axes = canvas(8.0, 8.0 / len(pairs) + 0.4, 1, len(pairs))
     for place, (one, other), text in zip(axes, pairs, texts, strict=True):
         bare(place).set(xlim=(0, 1), ylim=(1, 0), aspect="equal", facecolor="#F6F7F9")
@@ -340,8 +353,8 @@ def assignment(costs, pairs: Sequence[tuple[int, int]], rows: Sequence[str], col
         columns: M names.
     """
     costs = array(costs, "costs", 2)
-    _same_length("rows", rows, costs.shape[0], "rows")
-    _same_length("columns", columns, costs.shape[1], "columns")
+    same_length("rows", rows, costs.shape[0], "rows")
+    same_length("columns", columns, costs.shape[1], "columns")
     figure, (axes,) = canvas(2.2 + 1.15 * len(columns), 0.9 + 0.34 * len(rows))
     axes.imshow(costs, cmap=LOW_TO_HIGH, aspect="auto")
     low, high = costs.min(), costs.max()
@@ -353,7 +366,7 @@ def assignment(costs, pairs: Sequence[tuple[int, int]], rows: Sequence[str], col
                 color="white" if dark else INK,
             )  # fmt: skip
     for row, column in pairs:
-        _frame(axes, row, column, 2.4)
+        frame_cell(axes, row, column, 2.4)
     axes.grid(False)
     for spine in axes.spines.values():
         spine.set_visible(False)

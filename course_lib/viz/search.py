@@ -8,7 +8,7 @@ from matplotlib.patches import Rectangle
 
 from course_lib.errors import CourseError, InputError
 from course_lib.viz.curves import STROKES
-from course_lib.viz.figures import array
+from course_lib.viz.given import array
 from course_lib.viz.style import BLUE, FAINT, GREEN, INK, ORANGE, PALETTE, QUIET, bare, canvas, describe
 
 MARKERS = "osD^vP*X"

@@ -15,6 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from PIL import Image
 
 from course_lib.errors import InputError
@@ -205,3 +206,8 @@ def save(figure: Figure, path) -> None:
     content = io.BytesIO()
     figure.savefig(content, format=kind, metadata={"Software": None} if kind == "png" else None)
     write_atomically(path, content.getvalue())
+
+
+def frame_cell(axes, row: int, column: int, width: float) -> None:
+    """A frame around one cell of a matrix that `imshow` has drawn."""
+    axes.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, fill=False, edgecolor=ORANGE, linewidth=width))

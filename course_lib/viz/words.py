@@ -8,7 +8,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Rectangle
 
 from course_lib.errors import InputError
-from course_lib.viz.figures import array, principal_components
+from course_lib.viz.embedding import principal_components
+from course_lib.viz.given import array
 from course_lib.viz.style import BLUE, FAINT, INK, ORANGE, PALETTE, QUIET, bare, canvas, describe, empty_figure
 
 MONO = "DejaVu Sans Mono"

@@ -51,7 +51,7 @@ from course_lib.models.clip import CLIP
 from course_lib.models.recipes.inputs import word_tokenizer
 from course_lib.pretrained import course
 from course_lib.viz import figures
-from course_lib.viz.attention import attention_heads, attention_links, heat
+from course_lib.viz.attention import attention_heads, attention_links, attention_map, heat
 from course_lib.viz.curves import averaged, functions, paths, regions, runs
 from course_lib.viz.style import show
 
@@ -1284,7 +1284,7 @@ with torch.no_grad():
     feature_map = clip_model.vision_model.forward_features(pixel_values(microworld.render([scene])))
     looks = clip_model.vision_model.pool.weights(feature_map)[0]
 print("weights of the heads over an 8 x 8 grid of cells:", tuple(looks.shape))
-show(figures.attention_map(microworld.render([scene], 256)[0], looks))
+show(attention_map(microworld.render([scene], 256)[0], looks))
 
 # %% [markdown]
 # One mechanism for words, for cells of a picture, and (lesson 08 onwards) for words that look at cells: that is why

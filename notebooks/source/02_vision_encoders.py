@@ -52,6 +52,7 @@ from course_lib.models.recipes.inputs import pixel_values
 from course_lib.pretrained import course
 from course_lib.viz import figures
 from course_lib.viz import pictures as drawings
+from course_lib.viz.attention import attention_map, token_map
 from course_lib.viz.style import show
 
 runtime.seed_everything(2)
@@ -1122,7 +1123,7 @@ print("shape on test pictures at least 0.99:", scores["shape"] >= 0.99)
 # %%
 with torch.no_grad():
     output = backbone(pixel_values(images[:4]))
-show(figures.token_map(images[:4], output.objectness.sigmoid(), value="probability of a centre", columns=4))
+show(token_map(images[:4], output.objectness.sigmoid(), value="probability of a centre", columns=4))
 
 # %% [markdown]
 # **The distilled ViT.** Section 12's ViT learned hardly anything about shapes from labels in the time we have. But
@@ -1214,7 +1215,7 @@ framed = [32 * column, 32 * row, 32 * column + 32, 32 * row + 32]
 show(
     figures.image_grid([large], boxes=[[("query", framed)]], size=2), alt="A picture with one patch framed: the query."
 )
-show(figures.attention_map(large, torch.stack(looks), [f"block {n + 1}" for n in range(len(looks))]))
+show(attention_map(large, torch.stack(looks), [f"block {n + 1}" for n in range(len(looks))]))
 
 # %% [markdown]
 # It looks where the answer is: at its own object and its outline, hardly at the other objects. Nobody said so; asking

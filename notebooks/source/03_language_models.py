@@ -48,7 +48,7 @@ import torch.nn.functional as F
 from course_lib import runtime
 from course_lib.data import microworld
 from course_lib.training.loop import TrainingConfig, train
-from course_lib.viz import figures
+from course_lib.viz import embedding, figures
 from course_lib.viz import words as drawings
 from course_lib.viz.code import code_of
 from course_lib.viz.papers import paper_card
@@ -1216,7 +1216,7 @@ with torch.no_grad():
 static = bert.encoder.token_embedding.weight[rows[torch.arange(len(rows)), place]].detach()  # (120, D)
 print("different static vectors:", len(static.unique(dim=0)), "· contextual ones:", tuple(contextual.shape))
 show(
-    figures.embedding_scatter(
+    embedding.scatter(
         {"a striped background": contextual[:60], "a striped thing": contextual[60:]},
         joined=False,
         title="The word striped, in 120 captions",

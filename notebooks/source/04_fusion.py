@@ -221,7 +221,8 @@ ours, theirs = ConcatFusion(D, E, OUT), SumFusion(D, E, OUT)
 theirs.first.weight.data, theirs.second.weight.data = ours.linear.weight[:, :D], ours.linear.weight[:, D:]
 theirs.first.bias.data = ours.linear.bias
 print("the same z:", torch.allclose(ours(x, y), theirs(x, y), atol=1e-5))
-print("and as written above:", torch.allclose(ours(x, y), concatenate(x, y, ours.linear.weight) + ours.linear.bias))
+written_out = concatenate(x, y, ours.linear.weight) + ours.linear.bias
+print("and as written above:", torch.allclose(ours(x, y), written_out, atol=1e-5))
 
 by_picture, by_question = torch.randn(5, 30), torch.randn(5, 30)  # logits of 30 answers
 mean = (by_picture.softmax(-1) + by_question.softmax(-1)) / 2

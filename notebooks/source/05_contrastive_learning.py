@@ -257,14 +257,12 @@ paper_card("siglip")
 # a run trains what comes after it: attention pooling, a text transformer of two layers, two projections.
 
 # %%
-from course_lib.models.recipes import clip as laboratory
-
 full_scale = runtime.scale() == "full"
 scenes = microworld.sample_scenes(20_000 if full_scale else 4_000, seed=1)
 test_scenes = microworld.sample_scenes(1_000, seed=5, split="test")
-untrained = laboratory.clip_on_vision(seed=0)
+untrained = recipes.clip_on_vision(seed=0)
 maps, test_maps = (
-    laboratory.feature_maps(untrained, torch.from_numpy(microworld.render(part))) for part in (scenes, test_scenes)
+    recipes.feature_maps(untrained, torch.from_numpy(microworld.render(part))) for part in (scenes, test_scenes)
 )
 captions, test_captions = ([microworld.captions(scene)[0] for scene in part] for part in (scenes, test_scenes))
 print("feature maps:", tuple(maps.shape[1:]), "and for measuring", len(test_maps), "others")
@@ -279,13 +277,13 @@ show(architecture(untrained, torch.zeros(3, 3, 64, 64), words(captions[:5])))
 # %%
 def encode(model, maps, texts):
     """Unit vectors of pictures, from their feature maps, and of texts."""
-    image_embeds = F.normalize(laboratory.encode_feature_maps(model, maps), dim=-1)
+    image_embeds = F.normalize(recipes.encode_feature_maps(model, maps), dim=-1)
     return image_embeds, F.normalize(model.encode_text(texts.to(model.logit_scale.device)), dim=-1)
 
 
 def trained(loss, steps=45, batch_size=128, scale=None, texts=captions, maps=maps):
     """A model after a short run. `loss` takes image_embeds, text_embeds, the logit scale and the rows drawn."""
-    model, input_ids = laboratory.clip_on_vision(seed=0), words(texts)
+    model, input_ids = recipes.clip_on_vision(seed=0), words(texts)
     if scale is not None:
         model.logit_scale.requires_grad_(False).fill_(math.log(scale))
 
@@ -498,8 +496,8 @@ for name in ["CLIP", "sum of hinges", "hardest only", "sum, then hardest"]:
 
 # %% [markdown]
 # After 15 steps with all negatives the hardest one is a fair teacher. VSE++ was trained from a network that had learned
-# ImageNet, with a low rate, and FaceNet took *semi-hard* negatives, for the same reason. (A run of 45 steps is too
-# short to say which of the two hinge losses wins in the end.)
+# ImageNet, with a low rate, and FaceNet took *semi-hard* negatives (within the margin, but further away than the
+# positive), for the same reason. (A run of 45 steps is too short to say which of the two hinge losses wins in the end.)
 
 # %% [markdown]
 # ## 7 Negatives: how many, and how many are false
@@ -592,7 +590,7 @@ for kind, name in enumerate(["complete", "relation", "counting", "places", "shor
 
 # %%
 singles = microworld.sample_scenes(2_000, seed=7, max_objects=1)
-single_maps = laboratory.feature_maps(untrained, torch.from_numpy(microworld.render(singles)))
+single_maps = recipes.feature_maps(untrained, torch.from_numpy(microworld.render(singles)))
 shapes = [scene.objects[0].shape for scene in singles]
 which = torch.tensor([microworld.SHAPES.index(shape) for shape in shapes])
 rate = false_negative_rate(which[:128, None] == which[None, :128])
@@ -838,7 +836,7 @@ from course_lib.evaluation.embedding_space import modality_gap, move_apart
 
 for name in ["untrained", "CLIP", "1/τ = 100"]:
     pictures, texts = spaces[name]
-    show(figures.embedding_scatter({"pictures": pictures[:60], "captions": texts[:60]}, title=name))
+    show(embedding.scatter({"pictures": pictures[:60], "captions": texts[:60]}, title=name))
 gaps = {}
 for name in ["untrained", "1/τ = 10", "CLIP", "1/τ = 30", "1/τ = 100"]:
     gaps[name] = modality_gap(*spaces[name]).norm().item()
@@ -990,8 +988,8 @@ for line in split_losses_beside_open_clip(processes=2):
 # torchrun --nproc_per_node=2 -m course_lib.training.clip --steps 250 --batch-size 128 --out build/clip.safetensors
 # ```
 #
-# The tests run it over two and four processes: twenty steps give the loss curve and the weights of a single process
-# with the same batch, to 1e-5.
+# The tests run it over two processes (twenty steps) and four (five): the loss curve and the weights are those of a
+# single process with the same batch, to 1e-5.
 
 # %% [markdown]
 # ## 13 At full scale
@@ -1004,17 +1002,19 @@ for line in split_losses_beside_open_clip(processes=2):
 from course_lib import runtime
 from course_lib.authoring import stand_ins
 from course_lib.data import hub
-from course_lib.data.tokenizers import BytePairTokenizer
-from course_lib.data.transforms import to_pixel_values
+from course_lib.data.preprocessing import Preprocessing
+from course_lib.data.tokenizers import HubCLIPTokenizer
 from course_lib.models.clip import CLIP
 
 if not runtime.downloads():
     stand_ins.serve(stand_ins.clip, data=["coco_captions"])
 
-openai_clip = CLIP.from_pretrained("openai/clip-vit-base-patch32", device=runtime.device())
+name = "openai/clip-vit-base-patch32"
+openai_clip = CLIP.from_pretrained(name, device=runtime.device())
+prepare, tokenizer = Preprocessing.from_pretrained(name), HubCLIPTokenizer.from_pretrained(name)
 samples = [(sample.image, sample.captions[0]) for sample in hub.load("coco_captions", limit=500)]
-pixels = to_pixel_values([image for image, _ in samples], size=openai_clip.config.vision.image_size)
-space = embed_images(openai_clip, pixels), embed_texts(openai_clip, BytePairTokenizer()([text for _, text in samples]))
+pictures, captions = zip(*samples, strict=True)
+space = embed_images(openai_clip, prepare(pictures)), embed_texts(openai_clip, tokenizer(captions))
 print("vectors of", len(samples), "pictures and as many captions")
 
 # %%
@@ -1038,7 +1038,7 @@ by_share = {
 }
 if full_scale:
     show(curves.functions(shares, by_share, across="share by which the gap grows"))
-    show(figures.embedding_scatter({"pictures": space[0][:100], "captions": space[1][:100]}, title="CLIP ViT-B/32"))
+    show(embedding.scatter({"pictures": space[0][:100], "captions": space[1][:100]}, title="CLIP ViT-B/32"))
 else:
     print("These weights are random: run this on a GPU to see the gap of the real CLIP.")
 

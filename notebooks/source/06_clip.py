@@ -46,7 +46,8 @@ import torch.nn.functional as F
 
 from course_lib import runtime
 from course_lib.data import microworld
-from course_lib.viz import figures
+from course_lib.viz import embedding, figures
+from course_lib.viz.attention import attention_map
 from course_lib.viz.style import show
 
 runtime.seed_everything(6)
@@ -80,7 +81,7 @@ words = recipes.word_tokenizer()
 picture_vectors = embed_images(course_clip, recipes.pixel_values(microworld.render(scenes)))  # (8, D), of length 1
 caption_vectors = embed_texts(course_clip, words(captions))  # (8, D), of length 1
 cosines = picture_vectors @ caption_vectors.T
-show(figures.similarity_matrix(cosines, microworld.render(scenes, 96), captions, mark="diagonal"))
+show(embedding.similarity_matrix(cosines, microworld.render(scenes, 96), captions, mark="diagonal"))
 
 # %% [markdown]
 # The framed cells are the true pairs. Section 4 trains such a model from nothing, section 7 a better one in less time.
@@ -146,14 +147,14 @@ print(f"captions whose vectors equal those of the pictures: {perfect:.2f}")
 
 # %%
 half_way = F.normalize(0.45 * image_embeds + text_embeds, dim=-1)
-show(figures.two_softmaxes(10 * image_embeds @ half_way.T))
+show(embedding.two_softmaxes(10 * image_embeds @ half_way.T))
 
 # %% [markdown]
 # **What the temperature does.** The first row of cosines again (the right answer is number 0), divided by three
 # temperatures before the softmax:
 
 # %%
-show(figures.softmax_at(image_embeds[0] @ half_way.T, temperatures=[1.0, 0.1, 0.01]))
+show(embedding.softmax_at(image_embeds[0] @ half_way.T, temperatures=[1.0, 0.1, 0.01]))
 
 # %% [markdown]
 # At $\tau=1$ every caption gets about one eighth, however good the vectors are: the loss cannot fall far below $\ln N$.
@@ -519,7 +520,7 @@ pool = course_clip.vision_model
 with torch.no_grad():
     feature_map = pool.forward_features(recipes.pixel_values(microworld.render([shown])).to(device))
     weights = pool.pool.weights(feature_map)[0].cpu()  # (heads, 8, 8)
-show(figures.attention_map(microworld.render([shown], 256)[0], weights))
+show(attention_map(microworld.render([shown], 256)[0], weights))
 
 # %% [markdown]
 # Nobody told it where the objects are, yet the heads share them out: each looks at some of the objects, none at the
@@ -638,7 +639,7 @@ for name, model in [("untrained", untrained), ("trained", lit)]:
     }
     gap = (vectors["pictures"].mean(dim=0) - vectors["captions"].mean(dim=0)).norm().item()
     print(f"{name:9} distance of the means {runtime.measured(gap)}")
-    show(figures.embedding_scatter(vectors, title=name))
+    show(embedding.scatter(vectors, title=name))
 
 # %% [markdown]
 # Before training there are two clouds, after it one: this little CLIP closed its gap. Large CLIPs do not quite. Their
@@ -1271,7 +1272,7 @@ from course_lib.authoring import stand_ins
 from course_lib.data import hub
 from course_lib.data.photos import photos
 from course_lib.data.preprocessing import Preprocessing
-from course_lib.data.tokenizers import BytePairTokenizer, SigLIPTokenizer, WordPieceTokenizer
+from course_lib.data.tokenizers import HubCLIPTokenizer, SigLIPTokenizer, WordPieceTokenizer
 from course_lib.evaluation.embedding import embed_images, embed_texts
 from course_lib.evaluation.retrieval import retrieval
 from course_lib.models.align import ALIGN
@@ -1292,13 +1293,12 @@ show(figures.image_grid(pictures, labels, columns=4))
 
 # %%
 prompts, says = [f"a photo of {label}" for label in labels], {}
-for system, name, tokenizer in [
-    (CLIP, "openai/clip-vit-base-patch32", BytePairTokenizer()),
-    (SigLIP, "google/siglip-base-patch16-224", None),
-    (ALIGN, "kakaobrain/align-base", None),
+for system, name, tokenizer_class in [
+    (CLIP, "openai/clip-vit-base-patch32", HubCLIPTokenizer),
+    (SigLIP, "google/siglip-base-patch16-224", SigLIPTokenizer),
+    (ALIGN, "kakaobrain/align-base", WordPieceTokenizer),
 ]:
-    tokenizer = tokenizer or (SigLIPTokenizer if system is SigLIP else WordPieceTokenizer).from_pretrained(name)
-    model = system.from_pretrained(name, device=device)
+    model, tokenizer = system.from_pretrained(name, device=device), tokenizer_class.from_pretrained(name)
     pixels, input_ids = Preprocessing.from_pretrained(name)(pictures), tokenizer(prompts)
     mask = (input_ids != tokenizer.pad_token_id).long() if system is ALIGN else None
     with torch.no_grad(), runtime.autocast():
@@ -1318,7 +1318,7 @@ else:
 
 # %%
 name = "openai/clip-vit-base-patch32"
-openai_clip, bpe = CLIP.from_pretrained(name, device=device), BytePairTokenizer()
+openai_clip, bpe = CLIP.from_pretrained(name, device=device), HubCLIPTokenizer.from_pretrained(name)
 samples = list(hub.load("coco_captions", limit=500))
 texts = [caption for sample in samples for caption in sample.captions]
 owners = torch.tensor([i for i, sample in enumerate(samples) for _ in sample.captions])

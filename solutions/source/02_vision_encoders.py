@@ -32,7 +32,7 @@ from torch import Tensor, nn
 # %%
 from course_lib.practice import check, hint, progress, solution
 from course_lib.practice.lesson_02.figures import confused_colours, three_ways, two_depths
-from course_lib.viz import figures
+from course_lib.viz import embedding, figures
 from course_lib.viz.style import show
 
 # %% [markdown]
@@ -120,7 +120,7 @@ show(
 # %%
 confusion, names, shapes_right = confused_colours()
 show(
-    figures.similarity_matrix(
+    embedding.similarity_matrix(
         confusion,
         labels=[f"said: {name}" for name in names],
         rows=[f"is {name}" for name in names],

@@ -34,7 +34,7 @@ from torch import Tensor, nn
 # %%
 from course_lib.practice import check, hint, progress, solution
 from course_lib.practice.lesson_04.figures import COLUMNS, four_networks
-from course_lib.viz import figures
+from course_lib.viz import embedding
 from course_lib.viz.style import show
 
 # %% [markdown]
@@ -116,7 +116,7 @@ check("04.2", low_rank_bilinear)
 # %%
 networks = four_networks()
 show(
-    figures.similarity_matrix(
+    embedding.similarity_matrix(
         list(networks.values()), labels=list(COLUMNS), rows=list(networks), value="accuracy", limits=(0, 1)
     ),
     alt="A table of accuracies. A is right everywhere. B finds red things and guesses at halves and at left of, also on "

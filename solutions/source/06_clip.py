@@ -35,7 +35,7 @@ from torch import Tensor, nn
 # %%
 from course_lib.practice import check, hint, progress, solution
 from course_lib.practice.lesson_06.figures import batch_similarity, watched_run
-from course_lib.viz import figures
+from course_lib.viz import embedding, figures
 from course_lib.viz.style import show
 
 # %% [markdown]
@@ -116,7 +116,7 @@ check("06.2", clip_loss)
 # %%
 similarity, captions = batch_similarity()
 show(
-    figures.similarity_matrix(
+    embedding.similarity_matrix(
         similarity, labels=list(captions), rows=[f"picture {row}" for row in range(8)], mark="diagonal"
     ),
     alt="A matrix of eight pictures against their eight captions: the diagonal is high, and so are the two cells where "

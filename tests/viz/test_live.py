@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from course_lib.errors import InputError
-from course_lib.viz.figures import LiveCurve
-from course_lib.viz.live import smooth
+from course_lib.viz.live import LiveCurve, smooth
 
 
 def test_smoothing_starts_at_the_first_value_and_keeps_a_constant():
@@ -37,7 +36,7 @@ def test_nothing_to_draw_is_an_error_in_words():
 @pytest.mark.slow
 def test_a_notebook_keeps_one_finished_figure():
     code = """
-from course_lib.viz.figures import LiveCurve
+from course_lib.viz.live import LiveCurve
 import time
 with LiveCurve("Run", alt="A falling loss.") as live:
     live._next = 0
