@@ -11,7 +11,7 @@ from PIL import Image
 
 from course_lib.errors import InputError
 from course_lib.viz.given import array, pictures, same_length, wrap
-from course_lib.viz.style import BLUE, HEAT, INK, LOW_TO_HIGH, QUIET, bare, canvas, describe
+from course_lib.viz.style import BLUE, HEAT, INK, LOW_TO_HIGH, QUIET, bare, canvas, describe, write_cells
 
 
 def attention_heads(
@@ -73,19 +73,7 @@ def attention_heads(
         if name:
             place.set_xlabel(name, fontsize=8.5)
         if digits is not None:
-            for row in range(len(queries)):
-                for column in range(len(keys)):
-                    number = head[row, column]
-                    dark = number > 0.55 * peak
-                    place.text(
-                        column,
-                        row,
-                        f"{number:.{digits}f}",
-                        ha="center",
-                        va="center",
-                        fontsize=6.5,
-                        color="white" if dark else INK,
-                    )
+            write_cells(place, head, digits, (0, peak), size=6.5)
     for place in axes[count:]:
         place.set_visible(False)
     if title:

@@ -21,6 +21,7 @@ from course_lib.viz.style import (
     canvas,
     describe,
     frame_cell,
+    write_cells,
 )
 
 MARKERS = "osD^vPX*"
@@ -292,20 +293,8 @@ def similarity_matrix(
         spot.set_in_layout(True)
     if images is not None:
         axes.set_xlim(-2.05, width - 0.5)
-    low, high = drawn.get_clim()
     if width <= 10 and height <= 16:
-        for row in range(height):
-            for column in range(width):
-                dark = (matrix[row, column] - low) / ((high - low) or 1) > 0.55
-                axes.text(
-                    column,
-                    row,
-                    f"{matrix[row, column]:.{digits}f}",
-                    ha="center",
-                    va="center",
-                    fontsize=7.5,
-                    color="white" if dark else INK,
-                )
+        write_cells(axes, matrix, digits, drawn.get_clim(), size=7.5)
     if mark:
         for row in range(min(height, width) if mark == "diagonal" else height):
             column = row if mark == "diagonal" else int(matrix[row].argmax())
@@ -387,19 +376,8 @@ def two_softmaxes(matrix, *, title: str | None = None) -> Figure:
         bare(place).imshow(values, cmap=LOW_TO_HIGH, **scale)
         place.set_title(name, fontsize=9)
         if len(matrix) <= 8:
-            low, high = (values.min(), values.max()) if not index else (0, 1)
-            for row in range(len(matrix)):
-                for column in range(len(matrix)):
-                    dark = (values[row, column] - low) / ((high - low) or 1) > 0.55
-                    place.text(
-                        column,
-                        row,
-                        f"{values[row, column]:.1f}" if not index else f"{values[row, column]:.2f}",
-                        ha="center",
-                        va="center",
-                        fontsize=7,
-                        color="white" if dark else INK,
-                    )
+            limits = (0, 1) if index else (values.min(), values.max())
+            write_cells(place, values, 2 if index else 1, limits, size=7)
         for row in range(len(matrix)):
             frame_cell(place, row, row, 1.6)
     if title:

@@ -22,20 +22,8 @@ from course_lib.viz.style import (
     canvas,
     describe,
     frame_cell,
+    write_cells,
 )
-
-__all__ = [
-    "assignment",
-    "budget",
-    "filters",
-    "masks_over",
-    "overlaps",
-    "patches",
-    "pixels",
-    "receptive_fields",
-    "sampled",
-    "windows",
-]
 
 HALO = [effects.withStroke(linewidth=2, foreground="white")]
 
@@ -357,14 +345,7 @@ def assignment(costs, pairs: Sequence[tuple[int, int]], rows: Sequence[str], col
     same_length("columns", columns, costs.shape[1], "columns")
     figure, (axes,) = canvas(2.2 + 1.15 * len(columns), 0.9 + 0.34 * len(rows))
     axes.imshow(costs, cmap=LOW_TO_HIGH, aspect="auto")
-    low, high = costs.min(), costs.max()
-    for row in range(len(rows)):
-        for column in range(len(columns)):
-            dark = (costs[row, column] - low) / ((high - low) or 1) > 0.55
-            axes.text(
-                column, row, f"{costs[row, column]:.1f}", ha="center", va="center", fontsize=8,
-                color="white" if dark else INK,
-            )  # fmt: skip
+    write_cells(axes, costs, 1, (costs.min(), costs.max()), size=8)
     for row, column in pairs:
         frame_cell(axes, row, column, 2.4)
     axes.grid(False)

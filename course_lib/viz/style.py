@@ -10,6 +10,7 @@ import io
 from collections.abc import Iterator
 
 import matplotlib
+import numpy as np
 from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -211,3 +212,20 @@ def save(figure: Figure, path) -> None:
 def frame_cell(axes, row: int, column: int, width: float) -> None:
     """A frame around one cell of a matrix that `imshow` has drawn."""
     axes.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, fill=False, edgecolor=ORANGE, linewidth=width))
+
+
+def write_cells(axes, matrix, digits: int, limits: tuple[float, float], size: float) -> None:
+    """The numbers of a matrix that `imshow` has drawn, each in its cell; white where the cell is dark.
+
+    Args:
+        axes: where it was drawn.
+        matrix: (N, M).
+        digits: decimals.
+        limits: the numbers of the lightest and of the darkest colour.
+        size: of the letters, in points.
+    """
+    low, high = limits
+    for (row, column), number in np.ndenumerate(matrix):
+        dark = (number - low) / ((high - low) or 1) > 0.55
+        colour = "white" if dark else INK
+        axes.text(column, row, f"{number:.{digits}f}", ha="center", va="center", fontsize=size, color=colour)
