@@ -5,7 +5,7 @@ version draws them a little differently, and progress bars are not, for they sho
 
 With `--elsewhere` the notebooks run as on other machines than the one that built them, each as one: without AVX, with
 one, two or four threads, and half of them in another Python, where `make test` could prepare one. `make machines` tries
-every notebook on every machine.
+each of these by itself on every notebook.
 """
 
 from dataclasses import dataclass

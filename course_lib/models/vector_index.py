@@ -265,9 +265,8 @@ class VectorIndex:
         if rows.ndim != 2 or rows.shape[1] != self.dimension or not rows.size:
             raise InputError(f"{name} have shape {rows.shape}; they should be (N, {self.dimension}), N not 0")
         squares = np.vecdot(rows, rows)
-        if (
-            np.minimum.reduce(squares) >= 0.998 and np.maximum.reduce(squares) <= 1.002
-        ):  # neither holds where a number is not finite
+        # Neither holds where a number is not finite.
+        if np.minimum.reduce(squares) >= 0.998 and np.maximum.reduce(squares) <= 1.002:
             return rows
         row = np.flatnonzero(~(np.abs(squares - 1) <= 0.002))[0]
         if not np.isfinite(squares[row]):

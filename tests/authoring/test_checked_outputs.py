@@ -10,6 +10,7 @@ import pytest
 
 from course_lib.authoring import notebooks
 from course_lib.authoring.checked_outputs import elsewhere
+from course_lib.authoring.environments import another_kernel
 from course_lib.authoring.lessons import root_folder
 
 # One cell for each way an output can differ: its text, what is changed in the store, whether nbval must object.
@@ -108,15 +109,18 @@ def test_elsewhere_is_every_kind_of_machine():
 
 
 @pytest.mark.slow
-def test_elsewhere_is_another_machine(tmp_path: Path):
+@pytest.mark.parametrize("name, threads, another", [("03_shows", 2, False), ("02_shows", 1, True)])
+def test_elsewhere_is_another_machine(tmp_path: Path, name: str, threads: int, another: bool):
+    prepared = another_kernel(root_folder()) if another else None
+    prefix = prepared[1].parent.parent if prepared else Path(sys.prefix)
     shown = "import sys, torch\nfrom course_lib.runtime import pin_threads\npin_threads()\n"
     shown += "print(torch.get_num_threads(), torch.backends.cpu.get_cpu_capability(), sys.prefix)"
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(shown, execution_count=1)])
-    output = nbformat.v4.new_output("stream", name="stdout", text=f"2 DEFAULT {sys.prefix}\n")
+    output = nbformat.v4.new_output("stream", name="stdout", text=f"{threads} DEFAULT {prefix}\n")
     notebook.cells[0].outputs = [output]
-    notebooks.write(notebook, tmp_path / "03_shows.ipynb")
-    assert _failed(tmp_path / "03_shows.ipynb", "--elsewhere", cells=1) == set()
-    assert _failed(tmp_path / "03_shows.ipynb", cells=1) == {0}
+    notebooks.write(notebook, tmp_path / f"{name}.ipynb")
+    assert _failed(tmp_path / f"{name}.ipynb", "--elsewhere", cells=1) == set()
+    assert _failed(tmp_path / f"{name}.ipynb", cells=1) == {0}
 
 
 def _failed(path: Path, *options: str, cells: int = len(CELLS)) -> set[int]:
