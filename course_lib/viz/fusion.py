@@ -10,7 +10,7 @@ from matplotlib.patches import Rectangle
 
 from course_lib.errors import InputError
 from course_lib.viz.given import array, picture
-from course_lib.viz.style import BLUE, INK, LOW_TO_HIGH, ORANGE, PALETTE, QUIET, bare, canvas, describe
+from course_lib.viz.style import BLUE, INK, LOW_TO_HIGH, ORANGE, PALETTE, QUIET, bare, canvas, describe, write_cells
 
 BELOW_AND_ABOVE = LinearSegmentedColormap.from_list(
     "course_below_and_above", ["#7A4B00", ORANGE, "#FBE3B5", "#FFFFFF", "#BFD9EC", BLUE, "#06304F"]
@@ -52,6 +52,7 @@ def tables(
     cell = min(0.42, (7.9 - edge) / len(drawn) / len(columns) - 0.02)
     head = 0.09 * max(len(str(word)) for word in columns) + 0.55 + (0.25 if title else 0)
     wide = max(cell * len(columns), 0.085 * max(len(name) for name in drawn))
+    cell = wide / len(columns)  # cells are square: a name that makes a table wider makes it taller
     figure, axes = canvas(
         min(8.2, edge + len(drawn) * (wide + 0.12)), cell * len(rows) + head, 1, len(drawn), sharey=True
     )
@@ -65,11 +66,7 @@ def tables(
         for side in place.spines.values():
             side.set_visible(False)
         if digits is not None:
-            for row, column in np.ndindex(values.shape):
-                number = values[row, column]
-                dark = number > low + 0.55 * (high - low)
-                look = {"ha": "center", "va": "center", "fontsize": 8, "color": "white" if dark else INK}
-                place.text(column, row, f"{number:.{digits}f}", **look)
+            write_cells(place, values, digits, (low, high), size=8)
     axes[0].set_ylabel(down, fontsize=8.5)
     if title:
         figure.suptitle(title, x=0.01, ha="left")
